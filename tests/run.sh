@@ -1,0 +1,212 @@
+#!/bin/sh
+# Runs everything that can fail: tests/run.sh [--list] [STEP...]
+#
+# A step is unit:PRESET (builds a preset of CMakePresets.json and runs all suites in it),
+# unit:32bit, or script:NAME (tests/scripts/NAME.sh). An argument chooses the steps whose name
+# contains it; without one all run. Progress is one line for each step; the output of a step is
+# shown in full only when something in it failed. The last line is
+#
+#     N passed, N failed            or: N passed, N failed, N skipped
+#
+# and the exit status is 0 only when nothing failed. FA_TEST_SEED and FA_TEST_SCALE work as for
+# fa_tests; TESTS chooses suites or tests inside the unit steps.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+LC_ALL=C
+JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
+FA_BUILD=$(pwd)/build/release-gcc
+export LC_ALL JOBS FA_BUILD
+# A leak, a race or undefined behaviour ends a run with a status other than 0, and shows where it
+# was.
+export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
+export TSAN_OPTIONS="second_deadlock_stack=1:${TSAN_OPTIONS:-}"
+# One run of the suites takes this long at most; what hangs is a failure too.
+SECONDS_MAX=${SECONDS_MAX:-900}
+
+passed=0
+failed=0
+skipped=0
+logs=$(pwd)/build/test-logs
+mkdir -p "$logs"
+
+# ---- The steps -----------------------------------------------------------------------------------
+
+# The order matters: what finds most mistakes soonest comes first, and scripts use
+# build/release-gcc.
+steps() {
+    for preset in release-gcc release-clang debug-gcc asan-gcc asan-clang tsan-clang; do
+        echo "unit:$preset"
+    done
+    echo "unit:32bit"
+    for script in tests/scripts/*.sh; do
+        name=$(basename "$script" .sh)
+        [ "$name" = common ] || echo "script:$name"
+    done
+}
+
+# chosen STEP PATTERN...
+chosen() {
+    step=$1
+    shift
+    [ $# -gt 0 ] || return 0
+    for pattern in "$@"; do
+        case $step in
+        *"$pattern"*) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# ---- Running one ---------------------------------------------------------------------------------
+
+# Adds up: count PASSED FAILED SKIPPED, and leaves them for the line of the step.
+count() {
+    step_passed=$1
+    step_failed=$2
+    step_skipped=$3
+    passed=$((passed + step_passed))
+    failed=$((failed + step_failed))
+    skipped=$((skipped + step_skipped))
+}
+
+# build_preset PRESET, or build_preset 32bit.
+build_preset() {
+    if [ "$1" = 32bit ]; then
+        cmake -S . -B build/release-32bit -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \
+            -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 \
+            -DFRAMEALLOC_WERROR=ON -DFRAMEALLOC_BUILD_TOOLS=OFF \
+            -DFRAMEALLOC_BUILD_BENCH=OFF &&
+            cmake --build build/release-32bit -j "$JOBS"
+    else
+        # Everything must build with both compilers; under a sanitizer the tests are enough.
+        case $1 in
+        asan* | tsan*) target=fa_tests ;;
+        *) target=all ;;
+        esac
+        cmake --preset "$1" && cmake --build --preset "$1" -j "$JOBS" --target "$target"
+    fi
+}
+
+run_unit() {
+    preset=$1
+    folder=build/$preset
+    if [ "$preset" = 32bit ]; then
+        folder=build/release-32bit
+        if ! printf '#include <new>\nint main() { return 0; }\n' |
+            g++ -m32 -x c++ - -o "$logs/32bit" >/dev/null 2>&1; then
+            why="g++ -m32 does not link here"
+            count 0 0 1
+            return
+        fi
+    fi
+    if ! build_preset "$preset" >"$log" 2>&1; then
+        why="it does not build"
+        count 0 1 0
+        return
+    fi
+    # The sanitizers of older compilers do not cope with the address randomisation of newer kernels.
+    plain_layout=""
+    case $preset in
+    asan* | tsan*)
+        machine=$(uname -m)
+        if setarch "$machine" -R true 2>/dev/null; then
+            plain_layout="setarch $machine -R"
+        fi
+        ;;
+    esac
+    # shellcheck disable=SC2086 # TESTS and the layout are several words.
+    timeout "$SECONDS_MAX" $plain_layout "$folder/bin/fa_tests" --verbose ${TESTS:-} \
+        >"$log" 2>&1 </dev/null
+    status=$?
+    # What the sanitizers find at the end comes after the result.
+    result=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
+    if [ -z "$result" ]; then
+        why="it ended with status $status"
+        [ "$status" != 124 ] || why="it was stopped after $SECONDS_MAX s"
+        why="$why in: $(grep -E '^[a-z0-9_]+\.[a-z0-9_]+ \.\.\.' "$log" | tail -n 1)"
+        count "$(grep -c ' ok [0-9.]* s$' "$log")" $(($(grep -c '^FAILED ' "$log") + 1)) 0
+    else
+        # shellcheck disable=SC2046 # Three numbers.
+        count $(echo "$result" | awk '{ print $1, $3, (NF > 4 ? $5 : 0) }')
+        if [ "$status" != 0 ] && [ "$step_failed" = 0 ]; then
+            why="all tests passed, but the program ended with status $status"
+            step_failed=1
+            failed=$((failed + 1))
+        fi
+    fi
+}
+
+run_script() {
+    timeout "$SECONDS_MAX" sh "tests/scripts/$1.sh" >"$log" 2>&1 </dev/null
+    status=$?
+    count "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")" "$(grep -c '^skip ' "$log")"
+    # A script that ends early, or that says nothing at all, has not passed.
+    [ $((step_passed + step_skipped)) != 0 ] || [ "$status" != 0 ] || status="0, without a result"
+    if [ "$step_failed" = 0 ] && [ "$status" != 0 ]; then
+        why="it ended with status $status"
+        step_failed=1
+        failed=$((failed + 1))
+    fi
+}
+
+show_failures() {
+    echo "---- ${step#*:}: ${why:-what failed}"
+    grep -v -E ' ok [0-9.]+ s$|^ok ' "$log" | sed 's/^/     /'
+    echo "---- end of ${step#*:}; all of it is in build/test-logs"
+}
+
+run_step() {
+    step=$1
+    log=$logs/$(echo "$step" | tr ':' '-').log
+    why=""
+    start=$(date +%s)
+    printf '[%2d/%d] %-22s ' "$number" "$total" "$step"
+    case $step in
+    unit:*) run_unit "${step#unit:}" ;;
+    script:*) run_script "${step#script:}" ;;
+    esac
+    printf '%5d passed, %d failed' "$step_passed" "$step_failed"
+    [ "$step_skipped" = 0 ] || printf ', %d skipped' "$step_skipped"
+    printf ' %6d s\n' $(($(date +%s) - start))
+    if [ "$step_failed" != 0 ]; then
+        show_failures
+    elif [ -n "$why" ]; then
+        echo "        skipped: $why"
+    fi
+    grep -E '^skip(ped)? ' "$log" 2>/dev/null | sed 's/^/        /'
+    grep -E '^[a-z0-9_.]+ \.\.\. skipped: ' "$log" 2>/dev/null | sed 's/^/        /'
+}
+
+# ---- All of them ---------------------------------------------------------------------------------
+
+if [ "${1:-}" = --list ]; then
+    steps
+    exit 0
+fi
+todo=""
+total=0
+for step in $(steps); do
+    if chosen "$step" "$@"; then
+        todo="$todo $step"
+        total=$((total + 1))
+    fi
+done
+if [ "$total" = 0 ]; then
+    echo "no step has such a name; the steps are:" >&2
+    steps >&2
+    exit 2
+fi
+begin=$(date +%s)
+number=0
+for step in $todo; do
+    number=$((number + 1))
+    run_step "$step"
+done
+printf '%d steps in %d s\n' "$total" $(($(date +%s) - begin))
+if [ "$skipped" != 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
