@@ -66,7 +66,7 @@ typedef struct fa_thread_stats_result {
 typedef struct fa_frame_record {
     uint64_t index;    ///< Its index.
     size_t bytes;      ///< In use when it ended.
-    uint64_t refusals; ///< Allocations refused to the thread during it.
+    uint64_t refusals; ///< Allocations refused to the thread during it, at most 65535.
     uint64_t time_ns;  ///< From begin to end; 0 unless fa_config.frame_times.
 } fa_frame_record;
 

@@ -138,7 +138,7 @@ static plan make_plan(const fa__arena *arena, const request *asked) {
 }
 
 // Leases what a plan needs. Before a line is crossed, what this thread has leased and not used is called back.
-static fa_result lease(fa__arena *arena, size_t need, fa__tag **refused_by) {
+static fa_result lease(fa__arena *arena, size_t need, size_t requested, fa__tag **refused_by) {
     fa__meter *meter = &arena->meter;
     fa__account *account = meter->run->account;
     if (need <= account->room) {
@@ -150,21 +150,29 @@ static fa_result lease(fa__arena *arena, size_t need, fa__tag **refused_by) {
     size_t room = account->room;
     size_t want = (size_t)(meter->end - meter->arena.cursor);
     want = want > room ? want - room : 0;
-    return fa__lease_take(meter->context, account, need - room, want, refused_by);
+    return fa__lease_take(meter->context, account, &(fa__lease_wish){need - room, want, requested},
+                          refused_by);
 }
 
-// Where no budget is near, leases all the memory there is, so that the next refusal comes at its end.
+// Where no budget is near, leases all the memory there is, so that the next refusal comes at its end. What is leased now
+// is there to stay, so the peaks count it.
 static void lease_the_rest(fa__meter *meter) {
     fa__account *account = meter->run->account;
     if (fa__load(&account->tag->nearest_line) != SIZE_MAX) {
+        fa__lease_note_peak(account);
+        if (meter->thread != NULL) {
+            meter->thread->is_untidy = true; // What is not used goes back at the frame's end.
+        }
         return;
     }
     size_t room = (size_t)(meter->end - meter->arena.cursor);
     size_t leased = account->room;
     fa__tag *refused_by = NULL;
     if (room > leased) {
-        (void)fa__lease_take(meter->context, account, 0, room - leased, &refused_by);
+        (void)fa__lease_take(meter->context, account, &(fa__lease_wish){0, room - leased, 0},
+                             &refused_by);
     }
+    fa__lease_note_peak(account);
 }
 
 static void watch(fa__arena *arena, const request *asked, void *ptr) {
@@ -194,22 +202,22 @@ static void watch(fa__arena *arena, const request *asked, void *ptr) {
     }
 }
 
-static void *hand_out(fa__arena *arena, const request *asked, const plan *how) {
+// `room` is what the account had before it leased for this.
+static void *hand_out(fa__arena *arena, const request *asked, const plan *how, size_t room) {
     fa__meter *meter = &arena->meter;
     fa__denial denial = FA__DENIED_BY_BACKEND;
     char *ptr = NULL;
     if (how->place == PLACE_BLOCK) {
         ptr = fa__arena_open_block(arena, asked->bytes, asked->align, &denial);
     } else {
-        size_t room = (size_t)(meter->end - meter->arena.cursor);
-        if (how->place == PLACE_HERE || fa__arena_commit(arena, how->need - room, &denial)) {
+        size_t here = (size_t)(meter->end - meter->arena.cursor);
+        if (how->place == PLACE_HERE || fa__arena_commit(arena, how->need - here, &denial)) {
             ptr = meter->arena.cursor + how->pad;
             meter->arena.cursor = ptr + asked->bytes;
         }
     }
     if (ptr == NULL) {
-        fa__account *account = meter->run->account;
-        fa__lease_return(account, account->keep);
+        fa__lease_return(meter->run->account, room);
         fa__meter_refresh(meter);
         return refuse_memory(arena, asked, denial);
     }
@@ -242,7 +250,8 @@ static void *serve(fa__arena *arena, const request *asked) {
                       asked->quiet);
     }
     fa__tag *refused_by = NULL;
-    if (lease(arena, how.need, &refused_by) != FA_OK) {
+    size_t room = meter->run->account->room;
+    if (lease(arena, how.need, asked->size, &refused_by) != FA_OK) {
         fa__meter_refresh(meter);
         return refuse_budget(arena, asked, refused_by);
     }
@@ -251,7 +260,7 @@ static void *serve(fa__arena *arena, const request *asked) {
     if (!is_as_planned) {
         return asked->grows != NULL ? NULL : serve(arena, asked);
     }
-    return hand_out(arena, asked, &how);
+    return hand_out(arena, asked, &how, room);
 }
 
 static void *arena_alloc_slow(fa__arena *arena, size_t size, size_t align, bool quiet) {
@@ -296,6 +305,13 @@ void *fa_arena_calloc(fa_arena *arena, size_t count, size_t size, size_t align) 
     return ptr == NULL ? NULL : memset(ptr, 0, count * size);
 }
 
+static void note_rewind(fa__arena *arena, size_t offset) {
+    fa__arena_note_rewind(arena, offset);
+    if (arena->kind == FA__ARENA_SCRATCH) {
+        fa__scratch_lower(arena, offset);
+    }
+}
+
 // Resizing ------------------------------------------------------------------------------------------------------
 
 // Moves the cursor back inside the last block. Marks beyond it become stale.
@@ -308,7 +324,7 @@ static void shrink_last(fa__arena *arena, char *cursor) {
     fa__meter_unwind(meter, offset);
     meter->arena.cursor = cursor;
     fa__meter_moved(meter);
-    fa__arena_note_rewind(arena, offset);
+    note_rewind(arena, offset);
 }
 
 // Makes the last block longer by `more` bytes where it stands. False when it must move, or when *is_refused.
@@ -337,8 +353,9 @@ void *fa_arena_resize_aligned(fa_arena *arena, void *ptr, size_t old_size, size_
     }
     size_t old_bytes = round_up(old_size);
     size_t new_bytes = round_up(new_size);
-    // A block that stands aside is newer than whatever the cursor is behind.
-    bool is_last = (char *)ptr + old_bytes == arena->cursor && self->blocks == self->current;
+    // A block that stands aside is newer than what was before the cursor when it was opened.
+    bool is_newest = self->blocks == self->current || (char *)ptr >= self->blocks->cursor;
+    bool is_last = is_newest && (char *)ptr + old_bytes == arena->cursor;
     if (new_bytes <= old_bytes) {
         if (is_last && new_bytes < old_bytes) {
             shrink_last(self, (char *)ptr + new_bytes);
@@ -454,7 +471,7 @@ fa_result fa_arena_rewind(fa_arena *arena, fa_mark mark) {
                               fa__meter_used(&self->meter), false);
     }
     fa__arena_undo(self, mark.offset);
-    fa__arena_note_rewind(self, mark.offset);
+    note_rewind(self, mark.offset);
     return FA_OK;
 }
 

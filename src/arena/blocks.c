@@ -82,7 +82,7 @@ char *fa__arena_open_block(fa__arena *arena, size_t bytes, size_t align, fa__den
                          .current = arena->current,
                          .cursor = meter->arena.cursor,
                          .opened_at = used,
-                         .closed_at = used + bytes,
+                         .closed_at = is_current ? used : used + bytes,
                          .chunk = chunk};
     arena->blocks = block;
     if (meter->thread != NULL) {

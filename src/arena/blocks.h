@@ -64,7 +64,7 @@ struct fa__block {
     fa__block *current; // To be restored.
     char *cursor;       // To be restored.
     size_t opened_at;   // Bytes in use when it was opened.
-    size_t closed_at;   // The same after its first allocation: no mark lies between.
+    size_t closed_at;   // The same after what stands aside in it: no mark lies between.
     size_t waste;       // Bytes left behind in the block before it.
     fa__chunk chunk;
 };
@@ -154,6 +154,9 @@ static inline void fa__arena_note_undo_peak(fa__arena *arena, size_t used) {
     fa__arena_note_peak(arena, used);
 }
 
+// scratch.c: the position of a scratch arena fell to `offset`, maybe below where open scopes began: they begin there now.
+void fa__scratch_lower(fa__arena *arena, size_t offset);
+
 // fa__arena_undo() when there is more to undo than bytes of the top run.
 FA_COLD void fa__arena_undo_slow(fa__arena *arena, size_t offset);
 
@@ -176,7 +179,7 @@ static inline void fa__arena_undo(fa__arena *arena, size_t offset) {
     fa__account_note_peaks(run->account);
     run->bytes -= bytes;
     run->account->room += bytes;
-    fa__account_show(run->account);
+    fa__account_give_back(run->account);
     if (meter->thread != NULL) {
         meter->thread->undone_bytes += bytes;
     }

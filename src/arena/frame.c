@@ -206,7 +206,6 @@ static inline fa_arena *slot_open(fa__thread *thread, fa__slot *slot) {
     fa__meter *meter = &slot->arena.meter;
     uint64_t index = fa__load(&thread->frame_index) + 1;
     fa__store(&thread->frame_index, index);
-    slot->index = index;
     thread->ready = NULL;
     thread->frame = meter;
     meter->run->account = thread->idle_runs[1].account;
@@ -242,6 +241,7 @@ static FA_COLD fa_arena *begin_slow(fa_context *ctx) {
         thread->is_untidy = true;
         thread->frame_started_ns = fa__os_clock_ns();
     }
+    slot->index = fa__load(&thread->frame_index) + 1;
     return slot_open(thread, slot);
 }
 
@@ -270,17 +270,12 @@ static FA_COLD void end_refused(fa_arena *frame) {
                    is_other ? FA_ERR_WRONG_THREAD : FA_ERR_NO_FRAME, 0, 0, false);
 }
 
-// From here on the thread has no frame: tags switch on the idle meter.
-static inline void leave_frame(fa__thread *thread, fa__meter *meter) {
-    thread->idle_runs[1].account = meter->run->account;
-    thread->frame = &thread->idle;
-}
-
 static void write_history(fa__thread *thread, size_t used) {
     uint64_t index = fa__load(&thread->frame_index);
     uint64_t refusals = fa__load(&thread->refusals);
-    fa__past *past = &thread->history[index & thread->history_mask];
-    *past = (fa__past){used, refusals - thread->frame_refusals};
+    uint64_t refused = refusals - thread->frame_refusals;
+    refused = refused < FA__PAST_REFUSALS_MAX ? refused : FA__PAST_REFUSALS_MAX;
+    thread->history[index & thread->history_mask] = used | refused << FA__PAST_BYTES_BITS;
     if (thread->times != NULL) {
         thread->times[index & thread->history_mask] = fa__os_clock_ns() - thread->frame_started_ns;
     }
@@ -306,8 +301,10 @@ static FA_COLD void close_slow(fa__thread *thread, fa__slot *slot) {
     fa__own_add(&thread->total_bytes, used);
     write_history(thread, used);
     thread->is_untidy = false;
+    thread->idle_runs[1].account =
+        meter->run->account; // From here on tags switch on the idle meter.
+    thread->frame = &thread->idle;
     unbook_runs(meter, meter->run_base, slot->keeps ? UNBOOK_END : UNBOOK_ALL);
-    leave_frame(thread, meter);
     frames->next = slot->next;
     if (slot->keeps) {
         meter->arena.limit = meter->arena.cursor;
@@ -325,24 +322,10 @@ static FA_COLD void close_slow(fa__thread *thread, fa__slot *slot) {
 static inline void close_plain(fa__thread *thread, fa__slot *slot, fa__account *current) {
     fa__arena *arena = &slot->arena;
     fa__meter *meter = &arena->meter;
-    fa__run *run = meter->run_base;
-    fa__account *account = run->account;
-    char *cursor = meter->arena.cursor;
-    size_t used = (size_t)(cursor - arena->base);
-    // Booked bytes go back to the account; the rest never came off it.
-    size_t booked = run->bytes;
-    size_t bytes = booked + (size_t)(cursor - meter->booked);
-    account->room += booked;
-    run->bytes = 0;
-    size_t left = account->granted - account->room;
-    fa__store(&account->bytes, left);
-    if (FA_UNLIKELY(left + bytes > fa__load(&account->peak))) {
-        fa__store(&account->peak, left + bytes);
-    }
+    size_t used = (size_t)(meter->arena.cursor - arena->base);
+    fa__meter_unbook_only(meter);
     fa__own_add(&thread->total_bytes, used);
-    fa__past *past = &thread->history[fa__load(&thread->frame_index) & thread->history_mask];
-    past->bytes = used;
-    past->refusals = 0;
+    thread->history[fa__load(&thread->frame_index) & thread->history_mask] = used;
     thread->idle_runs[1].account = current;
     thread->frame = &thread->idle;
     thread->ready = slot;
@@ -384,7 +367,7 @@ void fa_frame_end(fa_arena *frame) {
         return;
     }
     fa__account *account = meter->run->account;
-    if (FA_UNLIKELY(thread->is_untidy || account->room > account->keep ||
+    if (FA_UNLIKELY(thread->is_untidy ||
                     (size_t)(frame->cursor - slot->arena.base) > slot->arena.high)) {
         close_slow(thread, slot);
         return;
@@ -412,9 +395,15 @@ static fa__slot *slot_of(const fa_arena *frame) {
     return (fa__slot *)(uintptr_t)arena;
 }
 
+// A slot that is the only one has the thread's last frame.
+static uint64_t slot_index(const fa__slot *slot) {
+    bool is_only = slot->next == slot;
+    return is_only ? fa__load(&slot->arena.meter.thread->frame_index) : slot->index;
+}
+
 uint64_t fa_frame_index(const fa_arena *frame) {
     const fa__slot *slot = slot_of(frame);
-    return slot == NULL ? 0 : slot->index;
+    return slot == NULL ? 0 : slot_index(slot);
 }
 
 uint64_t fa_context_frame_index(fa_context *ctx) {
@@ -455,7 +444,7 @@ fa_result fa_frame_stats(fa_arena *frame, fa_frame_stats_result *out) {
     fa_arena_stats_result stats;
     fa_result result = fa_arena_stats(frame, &stats);
     const fa__meter *meter = &slot->arena.meter;
-    *out = (fa_frame_stats_result){.index = slot->index,
+    *out = (fa_frame_stats_result){.index = slot_index(slot),
                                    .used_bytes = stats.used_bytes,
                                    .peak_bytes = stats.peak_bytes,
                                    .committed_bytes = stats.committed_bytes,
@@ -542,7 +531,13 @@ static void settle(fa_context *ctx, fa__thread *thread) {
 
 static void detach(fa__thread *thread) {
     if (thread->frames != NULL) {
-        (void)end_all(thread, thread->frames);
+        fa__frames *frames = thread->frames;
+        (void)end_all(thread, frames);
+        for (uint32_t i = 0; i < thread->context->config.frames_in_flight; i++) {
+            frames->slots[i].arena.meter.byte_limit =
+                SIZE_MAX; // The next thread has a budget of its own.
+        }
+        for_arenas(thread, settle_one, 0);
         for_arenas(thread, trim_one, thread->context->config.frame_initial);
     }
 }

@@ -10,7 +10,7 @@ typedef struct fa__slot fa__slot;
 struct fa__slot {
     fa__arena arena; // First.
     fa__slot *next;  // The ring of frames in flight.
-    uint64_t index;  // Of its last frame.
+    uint64_t index;  // Of its last frame, when there are several slots.
     uint64_t fence;
     bool keeps;   // More than one frame is in flight, or a fence is set: memory outlives the frame.
     bool is_held; // The frame has ended, its memory is still valid.

@@ -154,8 +154,38 @@ fa_scratch fa_scratch_begin(fa_context *ctx, fa_arena *const *conflicts, size_t 
     return scratch_open(thread, scratch, account);
 }
 
+// Closes the only scope of an arena when there is nothing to it but bytes of one tag. False when there is more.
+static inline bool close_only(fa__thread *thread, fa__scratch_arena *scratch) {
+    fa__arena *arena = &scratch->arena;
+    fa__meter *meter = &arena->meter;
+    const fa__account *account = meter->run->account;
+    size_t used = (size_t)(meter->arena.cursor - arena->base);
+    if (FA_UNLIKELY(scratch->depth != 1 || arena->cleanups != NULL || arena->blocks != NULL ||
+                    meter->run != meter->run_base || account->room > account->keep ||
+                    used > arena->high || meter->stop == meter->arena.cursor)) {
+        return false;
+    }
+    fa__frames *frames = thread->frames;
+    size_t live = used + thread->held_bytes + fa__meter_used(thread->frame);
+    if (FA_UNLIKELY(frames->scratch_depth != 1 || live > fa__load(&thread->own_peak_bytes))) {
+        fa__frames_note_peak(thread);
+    }
+    fa__meter_unbook_only(meter);
+    thread->undone_bytes += used;
+    frames->scratch_depth -= 1;
+    scratch->depth = 0;
+    scratch->kept = 0;
+    meter->is_closed = true;
+    meter->arena.cursor = arena->base;
+    meter->arena.limit = arena->base;
+    meter->booked = arena->base;
+    fa__arena_next_fill(arena);
+    return true;
+}
+
 // Closes scopes until `depth` are left.
-static inline void scratch_close(fa__thread *thread, fa__scratch_arena *scratch, uint32_t depth) {
+static FA__NOINLINE void scratch_close(fa__thread *thread, fa__scratch_arena *scratch,
+                                       uint32_t depth) {
     fa__frames *frames = thread->frames;
     fa__arena *arena = &scratch->arena;
     fa__meter *meter = &arena->meter;
@@ -164,13 +194,10 @@ static inline void scratch_close(fa__thread *thread, fa__scratch_arena *scratch,
     frames->scratch_depth -= scratch->depth - depth;
     scratch->depth = depth;
     scratch->kept = scratch->kept < depth ? scratch->kept : depth;
-    // A rewind to a mark from before the scope may have gone further back than its beginning.
-    size_t used = fa__meter_used(meter);
-    size_t offset = scope->offset < used ? scope->offset : used;
     frames->scratch_depth += 1; // What is undone counts towards the thread's peak.
-    fa__arena_undo(arena, offset);
+    fa__arena_undo(arena, scope->offset);
     frames->scratch_depth -= 1;
-    fa__arena_note_rewind(arena, offset);
+    fa__arena_note_rewind(arena, scope->offset);
     if (depth != 0) {
         fa__meter_switch(meter, scope->account);
         return;
@@ -201,7 +228,16 @@ void fa_scratch_end(fa_scratch scope) {
         fa__arena_fail(arena, FA__CODE_SCRATCH_ORDER, FA_ERR_STALE, 0, 0, false);
         return;
     }
-    scratch_close(thread, scratch, scope.depth - 1);
+    if (!close_only(thread, scratch)) {
+        scratch_close(thread, scratch, scope.depth - 1);
+    }
+}
+
+void fa__scratch_lower(fa__arena *arena, size_t offset) {
+    fa__scratch_arena *scratch = (fa__scratch_arena *)(void *)arena;
+    for (uint32_t i = scratch->depth; i > 0 && scratch->scopes[i - 1].offset > offset; i--) {
+        scratch->scopes[i - 1].offset = offset;
+    }
 }
 
 uint32_t fa__scratch_close_since_begin(fa__thread *thread) {

@@ -29,6 +29,8 @@
 #define FA__PATH_BYTES 96
 #define FA__TAG_CHUNK 64u // Tags and accounts come in chunks of this many, so that they never move.
 #define FA__TAG_CHUNKS (FA_TAG_MAX / FA__TAG_CHUNK)
+#define FA__BUCKETS 256u
+#define FA__TABLE_TAGS 256u // The first this many tags are found fastest.
 
 typedef struct fa__thread fa__thread;
 typedef struct fa__tag fa__tag;
@@ -50,8 +52,9 @@ struct fa__tag {
     fa__u32 members;       // This tag and those below it: they share what is leased.
     fa__size nearest_line; // The smallest line of this tag and its parents; SIZE_MAX: none has one.
     uint32_t id;
-    fa__tag *parent;  // NULL for the root.
-    fa_budget budget; // As set. Guarded by context->lock.
+    fa__tag *parent;       // NULL for the root.
+    fa_budget budget;      // As set. Guarded by context->lock.
+    fa__tag *next_of_hash; // In the context's bucket. Guarded by context->lock.
     char path[FA__PATH_BYTES];
 };
 
@@ -126,11 +129,11 @@ typedef enum fa__holder {
 
 typedef enum fa__tier_index { FA__TIER_FRAMES, FA__TIER_ARENAS, FA__TIER_COUNT } fa__tier_index;
 
-// What is kept of a finished frame.
-typedef struct fa__past {
-    size_t bytes;
-    uint64_t refusals;
-} fa__past;
+// What is kept of a finished frame: 48 bits of bytes, 16 bits of refusals.
+typedef uint64_t fa__past;
+
+#define FA__PAST_BYTES_BITS 48
+#define FA__PAST_REFUSALS_MAX 0xFFFFu
 
 struct fa__thread {
     fa_context *context;
@@ -138,7 +141,6 @@ struct fa__thread {
         // current tag's.
     size_t depth;                         // Tags pushed.
     uint32_t known;                       // Tags below this have an entry in `table`.
-    fa__account **table;                  // Frame accounts by tag.
     fa__account *stack[FA_TAG_DEPTH_MAX]; // Accounts to go back to.
     void *frames;   // The arena layer's frames and scratch arenas; NULL until first used.
     void *ready;    // The slot that fa_frame_begin() may open without looking further; NULL: look.
@@ -147,7 +149,7 @@ struct fa__thread {
     fa__u64 frame_index; // Frames begun.
     fa__meter idle;      // Stands in for a frame when none is open.
     fa__run idle_runs[FA__RUNS_MIN];
-    uint32_t table_size; // Entries there is room for in `table`.
+    fa__account *table[FA__TABLE_TAGS]; // Frame accounts of the first tags.
     _Atomic(fa__account *) accounts[FA__HOLDER_COUNT][FA__TAG_CHUNKS];
 
     size_t held_bytes;            // Bytes of ended frames whose memory is still valid.
@@ -197,6 +199,7 @@ struct fa_context {
     fa__size own_live; // Bytes in use in arenas made by fa_arena_create(), as of boundaries.
     fa__size own_peak; // The most of own_live.
     fa__tag *tags[FA__TAG_CHUNKS];
+    fa__tag *buckets[FA__BUCKETS]; // Tags by the hash of their path. Guarded by lock.
     fa_report_fn report;
     void *report_user;
     fa_watch_fn watch;
@@ -273,6 +276,15 @@ void fa__tier_register(fa_context *ctx, fa__tier_index index, const fa__tier *ti
 // Checks a configuration and fills defaults in; config.c. Names the bad field.
 fa_result fa__config_resolve(const fa_config *config, fa_config *out, const char **field);
 
+// FNV-1a.
+static inline uint32_t fa__hash(const char *text, size_t length) {
+    uint32_t value = 2166136261u;
+    for (size_t i = 0; i < length; i++) {
+        value = (value ^ (uint8_t)text[i]) * 16777619u;
+    }
+    return value;
+}
+
 // tag.c ---------------------------------------------------------------------------------------------------------
 
 // The shared side of a tag, NULL when the context has no such tag.
@@ -324,11 +336,28 @@ bool fa__tag_create_root(fa_context *ctx);
 
 // Leases at least `need` bytes, if possible `want`, for an account. Returns FA_OK; or FA_ERR_BUDGET with the tag
 // whose budget refused, nothing having changed. Calls soft-line callbacks: every structure must be consistent.
-fa_result fa__lease_take(fa_context *ctx, fa__account *account, size_t need, size_t want,
+typedef struct fa__lease_wish {
+    size_t need;      // At least.
+    size_t want;      // If possible.
+    size_t requested; // What the caller asked for, to be told.
+} fa__lease_wish;
+
+fa_result fa__lease_take(fa_context *ctx, fa__account *account, const fa__lease_wish *wish,
                          fa__tag **refused_by);
+
+// Notes the most that was charged, once the memory behind a lease is there.
+void fa__lease_note_peak(const fa__account *account);
 
 // Gives back what an account holds beyond its bytes and `keep`.
 void fa__lease_return(fa__account *account, size_t keep);
+
+// After bytes of an account fell: shows it, and gives room back at once while more is in use than a line allows.
+static inline void fa__account_give_back(fa__account *account) {
+    if (FA_UNLIKELY(account->keep == 0)) {
+        fa__lease_return(account, 0);
+    }
+    fa__account_show(account);
+}
 
 // Recomputes how much of its lease an account may keep unused between frames: everything where no line is near.
 void fa__lease_update_keep(fa__account *account);

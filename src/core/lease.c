@@ -14,8 +14,9 @@
 // (arena.c), so one thread alone is never refused early.
 #include "meter.h"
 
-#define LEASE_SHARE 16u // Of what is left.
-#define KEEP_SHARE 64u  // Of the line.
+#define LEASE_SHARE                                                                                \
+    (16u * FA__HOLDER_COUNT) // Of what is left: a thread has that many accounts per tag.
+#define KEEP_SHARE (64u * FA__HOLDER_COUNT) // Of the line.
 
 typedef enum charge_result { CHARGE_DONE, CHARGE_REFUSED } charge_result;
 
@@ -49,6 +50,9 @@ void fa__lease_update_keep(fa__account *account) {
         if (line != SIZE_MAX) {
             keep = smaller(keep, line / KEEP_SHARE / fa__load(&node->members));
         }
+        if (fa__load(&node->charged) > fa__load(&node->hard)) {
+            keep = 0;
+        }
     }
     account->keep = keep;
 }
@@ -79,7 +83,6 @@ static charge_result tag_charge(fa__tag *tag, size_t bytes) {
             return CHARGE_REFUSED;
         }
     } while (!fa__shared_swap(&tag->charged, &charged, charged + bytes));
-    fa__raise(&tag->charged_peak, charged + bytes);
     return CHARGE_DONE;
 }
 
@@ -124,17 +127,17 @@ static void tell(fa_context *ctx, fa__tag *tag, size_t requested, size_t charged
 }
 
 // Reports the lines that the last charge crossed, each once per crossing.
-static void report_crossings(fa_context *ctx, fa__tag *tag, size_t need, size_t leased) {
+static void report_crossings(fa_context *ctx, fa__tag *tag, size_t requested, size_t leased) {
     for (fa__tag *node = tag; node != NULL; node = node->parent) {
         size_t charged = fa__load(&node->charged);
         size_t soft = fa__load(&node->soft);
         uint32_t not_yet = 0;
         if (charged > soft && atomic_compare_exchange_strong(&node->soft_crossed, &not_yet, 1)) {
-            tell(ctx, node, need, charged - leased, false);
+            tell(ctx, node, requested, charged - leased, false);
             fa__fail(&(fa__failure){.context = ctx,
                                     .code = FA__CODE_SOFT_BUDGET,
                                     .result = FA_OK,
-                                    .bytes = need,
+                                    .bytes = requested,
                                     .limit = soft,
                                     .tag = {node->id}});
         }
@@ -142,20 +145,21 @@ static void report_crossings(fa_context *ctx, fa__tag *tag, size_t need, size_t 
         not_yet = 0;
         if (charged > hard && fa__load(&node->policy) == FA_BUDGET_WARN &&
             atomic_compare_exchange_strong(&node->hard_crossed, &not_yet, 1)) {
-            tell(ctx, node, need, charged - leased, true);
+            tell(ctx, node, requested, charged - leased, true);
             fa__fail(&(fa__failure){.context = ctx,
                                     .code = FA__CODE_BUDGET_PASSED,
                                     .result = FA_OK,
-                                    .bytes = need,
+                                    .bytes = requested,
                                     .limit = hard,
                                     .tag = {node->id}});
         }
     }
 }
 
-fa_result fa__lease_take(fa_context *ctx, fa__account *account, size_t need, size_t want,
+fa_result fa__lease_take(fa_context *ctx, fa__account *account, const fa__lease_wish *wish,
                          fa__tag **refused_by) {
-    size_t bytes = want > need ? want : need;
+    size_t need = wish->need;
+    size_t bytes = wish->want > need ? wish->want : need;
     fa__lease_update_keep(account);
     for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
         bytes = tag_allowance(node, need, bytes);
@@ -173,9 +177,15 @@ fa_result fa__lease_take(fa_context *ctx, fa__account *account, size_t need, siz
     account->room += bytes;
     fa__account_publish(account);
     if (fa__load(&account->tag->nearest_line) != SIZE_MAX) {
-        report_crossings(ctx, account->tag, need, bytes);
+        report_crossings(ctx, account->tag, wish->requested, bytes);
     }
     return FA_OK;
+}
+
+void fa__lease_note_peak(const fa__account *account) {
+    for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
+        fa__raise(&node->charged_peak, fa__load(&node->charged));
+    }
 }
 
 void fa__lease_return(fa__account *account, size_t keep) {

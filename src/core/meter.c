@@ -28,7 +28,7 @@ static void shorten(fa__run *run, size_t bytes) {
     fa__account_note_peaks(run->account);
     run->bytes -= bytes;
     run->account->room += bytes;
-    fa__account_show(run->account);
+    fa__account_give_back(run->account);
 }
 
 void fa__meter_unwind(fa__meter *meter, size_t used) {

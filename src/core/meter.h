@@ -73,6 +73,22 @@ fa_result fa__meter_reserve_runs(fa__meter *meter);
 // the cursor when the meter is closed. Call after any of them changed.
 void fa__meter_refresh(fa__meter *meter);
 
+// Takes back all bytes of a meter whose log is a single run. Booked bytes go back to the account; the rest never came off
+// it. The caller moves the cursor.
+static inline void fa__meter_unbook_only(fa__meter *meter) {
+    fa__run *run = meter->run_base;
+    fa__account *account = run->account;
+    size_t booked = run->bytes;
+    size_t bytes = booked + (size_t)(meter->arena.cursor - meter->booked);
+    account->room += booked;
+    run->bytes = 0;
+    size_t left = account->granted - account->room;
+    fa__store(&account->bytes, left);
+    if (FA_UNLIKELY(left + bytes > fa__load(&account->peak))) {
+        fa__store(&account->peak, left + bytes);
+    }
+}
+
 // Takes back what is booked beyond `used` bytes, from the top. The caller moves the cursor (and origin) itself, then
 // calls fa__meter_moved(). The account current before stays current.
 void fa__meter_unwind(fa__meter *meter, size_t used);

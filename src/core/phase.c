@@ -39,17 +39,9 @@ struct fa__phases {
     record records[FA_PHASE_MAX];
 };
 
-static uint32_t hash(const char *name) { // FNV-1a.
-    uint32_t value = 2166136261u;
-    for (; *name != '\0'; name++) {
-        value = (value ^ (uint8_t)*name) * 16777619u;
-    }
-    return value;
-}
-
 // The record of a name; NULL when there is none and none may be added.
 static record *find(fa__phases *phases, const char *name, bool add) {
-    uint32_t bucket = hash(name) % BUCKETS;
+    uint32_t bucket = fa__hash(name, strlen(name)) % BUCKETS;
     for (; phases->buckets[bucket] != 0; bucket = (bucket + 1) % BUCKETS) {
         record *found = &phases->records[phases->buckets[bucket] - 1];
         if (strcmp(found->name, name) == 0) {

@@ -168,11 +168,12 @@ size_t fa_history(fa_context *ctx, fa_frame_record *out, size_t max) {
     size_t count = smaller(last < kept ? (size_t)last : kept, max);
     for (size_t i = 0; i < count; i++) {
         uint64_t index = last - count + 1 + i;
-        const fa__past *past = &thread->history[index & thread->history_mask];
+        fa__past past = thread->history[index & thread->history_mask];
+        uint64_t bytes = past & (((uint64_t)1 << FA__PAST_BYTES_BITS) - 1);
         out[i] = (fa_frame_record){
             .index = index,
-            .bytes = past->bytes,
-            .refusals = past->refusals,
+            .bytes = (size_t)bytes,
+            .refusals = past >> FA__PAST_BYTES_BITS,
             .time_ns = thread->times == NULL ? 0 : thread->times[index & thread->history_mask]};
     }
     return count;

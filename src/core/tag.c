@@ -29,9 +29,8 @@ fa_result fa__tag_fail(fa_context *ctx, fa_tag tag, fa_result result) {
 }
 
 static fa__tag *find_locked(fa_context *ctx, const char *path, size_t length) {
-    uint32_t count = fa__load(&ctx->tag_count);
-    for (uint32_t id = 0; id < count; id++) {
-        fa__tag *tag = &ctx->tags[id / FA__TAG_CHUNK][id % FA__TAG_CHUNK];
+    fa__tag *tag = ctx->buckets[fa__hash(path, length) % FA__BUCKETS];
+    for (; tag != NULL; tag = tag->next_of_hash) {
         if (strncmp(tag->path, path, length) == 0 && tag->path[length] == '\0') {
             return tag;
         }
@@ -72,6 +71,9 @@ static fa__tag *add_locked(fa_context *ctx, fa__tag *parent, const char *path, s
     }
     memcpy(tag->path, path, length);
     tag->path[length] = '\0';
+    fa__tag **bucket = &ctx->buckets[fa__hash(path, length) % FA__BUCKETS];
+    tag->next_of_hash = *bucket;
+    *bucket = tag;
     fa__store_release(&ctx->tag_count, id + 1);
     return tag;
 }
@@ -199,29 +201,19 @@ fa__account *fa__account_get(fa__thread *thread, fa__holder holder, fa_tag tag, 
     return account;
 }
 
-// Gives the thread a frame account for every tag there is, so that a push need only compare with `known`.
-static bool learn_tags(fa__thread *thread, fa_result *result) {
+// Gives the thread a frame account for every tag that fits its table, so that a push need only compare with `known`.
+static fa_result learn_tags(fa__thread *thread) {
+    fa_result result = FA_OK;
     uint32_t count = fa_tag_count(thread->context);
-    if (count > thread->table_size) {
-        fa__account **table = meta(thread, 2 * count * sizeof *table, result);
-        if (table == NULL) {
-            return false;
-        }
-        if (thread->known != 0) {
-            memcpy(table, thread->table, thread->known * sizeof *table);
-        }
-        thread->table = table;
-        thread->table_size = 2 * count;
-    }
-    for (; thread->known < count; thread->known++) {
+    for (; thread->known < count && thread->known < FA__TABLE_TAGS; thread->known++) {
         fa_tag tag = {thread->known};
-        fa__account *account = fa__account_get(thread, FA__HOLDER_FRAME, tag, result);
+        fa__account *account = fa__account_get(thread, FA__HOLDER_FRAME, tag, &result);
         if (account == NULL) {
-            return false;
+            return result;
         }
         thread->table[tag.id] = account;
     }
-    return true;
+    return FA_OK;
 }
 
 void fa__accounts_publish(fa__thread *thread) {
@@ -237,14 +229,24 @@ void fa__accounts_publish(fa__thread *thread) {
 
 // The current tag -----------------------------------------------------------------------------------------------
 
+static inline void push(fa__thread *thread, fa__account *account) {
+    fa__meter *meter = thread->frame;
+    fa__account *outer = meter->run->account;
+    size_t depth = thread->depth;
+    fa__meter_switch(meter, account);
+    thread->stack[depth] = outer;
+    thread->depth = depth + 1;
+}
+
 static FA_COLD fa_result push_slow(fa_context *ctx, fa_tag tag) {
     fa__thread *thread = fa__thread_get(ctx);
     if (thread == NULL) {
         return fa_last_error()->result;
     }
     fa_result result = FA_OK;
-    if (fa__tag_get(ctx, tag) == NULL) {
-        return fa__tag_fail(ctx, tag, FA_ERR_INVALID);
+    fa__account *account = fa__account_get(thread, FA__HOLDER_FRAME, tag, &result);
+    if (account == NULL) {
+        return fa__tag_fail(ctx, tag, result);
     }
     if (thread->depth == FA_TAG_DEPTH_MAX) {
         return fa__fail(&(fa__failure){.context = ctx,
@@ -254,11 +256,13 @@ static FA_COLD fa_result push_slow(fa_context *ctx, fa_tag tag) {
                                        .tag = tag,
                                        .where = "fa_tag_push"});
     }
-    if (!learn_tags(thread, &result)) {
+    result = fa__meter_reserve_runs(thread->frame);
+    if (result != FA_OK) {
         return fa__tag_fail(ctx, tag, result);
     }
-    result = fa__meter_reserve_runs(thread->frame);
-    return result != FA_OK ? fa__tag_fail(ctx, tag, result) : fa_tag_push(ctx, tag);
+    (void)learn_tags(thread); // If there is no memory for that, the next push comes here again.
+    push(thread, account);
+    return FA_OK;
 }
 
 fa_result fa_tag_push(fa_context *ctx, fa_tag tag) {
@@ -269,15 +273,12 @@ fa_result fa_tag_push(fa_context *ctx, fa_tag tag) {
     if (FA_UNLIKELY(tag.id >= thread->known)) {
         return push_slow(ctx, tag);
     }
-    fa__meter *meter = thread->frame;
-    size_t depth = thread->depth;
-    if (FA_UNLIKELY(depth == FA_TAG_DEPTH_MAX || meter->run > meter->run_guard)) {
+    const fa__meter *meter = thread->frame;
+    // Every pop may need a log entry, and a pop cannot fail: so a push finds room for this one's and theirs.
+    if (FA_UNLIKELY(thread->depth == FA_TAG_DEPTH_MAX || meter->run > meter->run_guard)) {
         return push_slow(ctx, tag);
     }
-    fa__account *outer = meter->run->account;
-    fa__meter_switch(meter, thread->table[tag.id]);
-    thread->stack[depth] = outer;
-    thread->depth = depth + 1;
+    push(thread, thread->table[tag.id]);
     return FA_OK;
 }
 

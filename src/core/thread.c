@@ -257,6 +257,7 @@ void fa__leases_return(fa_context *ctx) {
     if (thread != NULL) {
         fa__store(&thread->epoch, fa__load(&ctx->epoch));
         return_leases(thread);
+        thread->is_untidy = true; // An open frame may hold more than it may keep.
     }
     for (size_t i = 0; i < FA__TIER_COUNT; i++) {
         const fa__tier *tier = fa__load_acquire(&ctx->tiers[i]);
