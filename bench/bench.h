@@ -52,9 +52,16 @@ typedef struct bench_workload {
 
 extern bench_workload bench_workloads[WORKLOAD_COUNT];
 
-// Runs a number of frames on a rival's state. Returns the bytes that the rival says were in use at
-// the ends of the frames, summed; 0 when it cannot say.
-typedef uint64_t (*bench_run_fn)(void *state, size_t frames);
+// A loop of a few instructions has two speeds on many processors, a quarter or more apart. Which
+// one it gets is decided when it is entered, by how its first instruction falls into the groups in
+// which the processor takes instructions up, and so by how many came before it. So each workload
+// exists in this many variants, with 0, 1, 2 ... instructions that do nothing before its loop. See
+// measure.c.
+#define BENCH_ENTRIES 6u
+
+// Runs a number of frames on a rival's state, through the loop variant `entry`. Returns the bytes
+// that the rival says were in use at the ends of the frames, summed; 0 when it cannot say.
+typedef uint64_t (*bench_run_fn)(void *state, size_t frames, unsigned entry);
 
 typedef struct bench_run {
     bench_run_fn run;   // What is timed; NULL where the rival does not have this.

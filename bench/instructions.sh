@@ -1,25 +1,34 @@
 #!/bin/sh
 # Counts the instructions of every fast path with callgrind, for each compiler.
 #
-#   bench/instructions.sh [--raw] [COMPILER ...]      default: gcc and clang where installed
+#   bench/instructions.sh [--raw | --csv FILE] [COMPILER ...]     default: gcc and clang, if there
 #
 # --raw prints one line per figure, "compiler-version operation variant instructions", for scripts.
-# The library and bench/count_ops.c are compiled with -O2 into $FA_BUILD/instructions
-# (build/instructions).
+# --csv prints the table and writes the figures to FILE as well, see docs/benchmarks.md.
+# The library and bench/count_ops.c are compiled with -O2 in a folder that is removed at the end.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-out=${FA_BUILD:-$root/build}/instructions
-mkdir -p "$out"
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+trap 'exit 1' INT TERM
 raw=no
+csv=
 if [ "${1:-}" = --raw ]; then
     raw=yes
     shift
+elif [ "${1:-}" = --csv ]; then
+    csv=${2:?--csv needs a file}
+    shift 2
 fi
 
-for tool in valgrind awk; do
-    command -v $tool >/dev/null || { echo "instructions.sh: $tool is not installed" >&2; exit 3; }
-done
+# Without valgrind there is nothing to count: an error for a script, a remark in `make bench`.
+header='#include <valgrind/callgrind.h>'
+if ! command -v valgrind >/dev/null || ! echo "$header" | "${1:-cc}" -E - >/dev/null 2>&1; then
+    echo "instructions.sh: valgrind or its header callgrind.h is not installed: nothing counted" >&2
+    [ $raw = no ]
+    exit
+fi
 if [ $# -eq 0 ]; then
     for compiler in gcc clang; do
         if command -v $compiler >/dev/null; then
@@ -39,8 +48,7 @@ compiler_name() {
 
 # Compiles the library and the driver and runs it; leaves one callgrind dump per counted run in $2.
 count() {
-    rm -rf "$2"
-    mkdir -p "$2"
+    mkdir "$2"
     "$1" -std=c17 -O2 -D_GNU_SOURCE -I"$root/include" -I"$root/bench" \
         "$root"/src/*/*.c "$root/bench/floor.c" "$root/bench/count_ops.c" -o "$2/count_ops" -pthread
     if ! valgrind -q --tool=callgrind --callgrind-out-file="$2/dump" --error-exitcode=9 \
@@ -90,11 +98,19 @@ for compiler in "$@"; do
     name=$(compiler_name "$compiler")
     count "$compiler" "$out/$name"
     per_operation "$out/$name" | sed "s/^/$name /"
-done >"$out.raw"
+done >"$out/raw"
 
 if [ $raw = yes ]; then
-    cat "$out.raw"
+    cat "$out/raw"
     exit 0
+fi
+
+if [ -n "$csv" ]; then
+    {
+        echo "# instructions csv 1"
+        echo "compiler,operation,variant,instructions"
+        tr ' ' ',' <"$out/raw"
+    } >"$csv"
 fi
 
 awk '
@@ -136,4 +152,4 @@ awk '
                     value[compiler[c], operation[o], "budgets"]
             printf "\n"
         }
-    }' "$out.raw"
+    }' "$out/raw"

@@ -106,18 +106,21 @@ BENCH_INLINE uint64_t run_tags(rival_state *state, size_t frames, size_t scopes,
     return used;
 }
 
-static uint64_t scope_tag_1(void *state, size_t frames) {
+static uint64_t scope_tag_1(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     return run_tags((rival_state *)state, frames, 1000, 1);
 }
 
-static uint64_t scope_tag_10(void *state, size_t frames) {
+static uint64_t scope_tag_10(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     return run_tags((rival_state *)state, frames, 100, 10);
 }
 
 // ---- Scratch and marks -------------------------------------------------------------------------
 
 // By hand a mark is the cursor, and a rewind is an assignment.
-static uint64_t scope_mark(void *state, size_t frames) {
+static uint64_t scope_mark(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     floor_arena *arena = &((rival_state *)state)->arena;
     for (size_t frame = 0; frame < frames; ++frame) {
         for (size_t i = 0; i < 1000; ++i) {
@@ -130,8 +133,9 @@ static uint64_t scope_mark(void *state, size_t frames) {
     return 0;
 }
 
-static uint64_t scope_scratch(void *state, size_t frames) {
-    return scope_mark(state, frames);
+static uint64_t scope_scratch(void *state, size_t frames, unsigned entry) {
+    (void)entry;
+    return scope_mark(state, frames, entry);
 }
 
 // ---- Containers --------------------------------------------------------------------------------
@@ -173,7 +177,8 @@ BENCH_INLINE bool vector_push(floor_arena *arena, floor_vector *vector, uint32_t
     return true;
 }
 
-static uint64_t scope_vector(void *state, size_t frames) {
+static uint64_t scope_vector(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         floor_vector vector = {0};
@@ -225,7 +230,8 @@ static bool map_grow(floor_arena *arena, floor_map *map) {
     return true;
 }
 
-static uint64_t scope_map(void *state, size_t frames) {
+static uint64_t scope_map(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         floor_map map = {0};

@@ -65,15 +65,18 @@ BENCH_INLINE uint64_t run_tags(rival_state *state, size_t frames, size_t scopes,
     return used;
 }
 
-static uint64_t scope_tag_1(void *state, size_t frames) {
+static uint64_t scope_tag_1(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     return run_tags((rival_state *)state, frames, 1000, 1);
 }
 
-static uint64_t scope_tag_10(void *state, size_t frames) {
+static uint64_t scope_tag_10(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     return run_tags((rival_state *)state, frames, 100, 10);
 }
 
-static uint64_t scope_scratch(void *state, size_t frames) {
+static uint64_t scope_scratch(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         fa_arena *arena = rival_begin(mine);
@@ -88,7 +91,8 @@ static uint64_t scope_scratch(void *state, size_t frames) {
     return 0;
 }
 
-static uint64_t scope_mark(void *state, size_t frames) {
+static uint64_t scope_mark(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         fa_arena *arena = rival_begin(mine);
@@ -107,7 +111,8 @@ static uint64_t scope_mark(void *state, size_t frames) {
 
 // ---- Containers --------------------------------------------------------------------------------
 
-static uint64_t scope_vector(void *state, size_t frames) {
+static uint64_t scope_vector(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         fa_arena *arena = rival_begin(mine);
@@ -126,7 +131,8 @@ static uint64_t scope_vector(void *state, size_t frames) {
 
 typedef FA_MAP(uint64_t, uint64_t) number_map;
 
-static uint64_t scope_map(void *state, size_t frames) {
+static uint64_t scope_map(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         fa_arena *arena = rival_begin(mine);

@@ -46,7 +46,8 @@ BENCH_INLINE uint64_t rival_end(rival_state *state, rival_arena *arena, size_t c
     return 0;
 }
 
-static uint64_t scope_vector(void *state, size_t frames) {
+static uint64_t scope_vector(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     (void)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         uint32_t *data = NULL;

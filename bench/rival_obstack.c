@@ -42,7 +42,8 @@ BENCH_INLINE uint64_t rival_end(rival_state *state, rival_arena *arena, size_t c
 }
 
 // Freeing an object frees all that came after it: an object is a mark.
-static uint64_t scope_mark(void *state, size_t frames) {
+static uint64_t scope_mark(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     struct obstack *arena = &((rival_state *)state)->arena;
     for (size_t frame = 0; frame < frames; ++frame) {
         for (size_t i = 0; i < 1000; ++i) {
@@ -56,7 +57,8 @@ static uint64_t scope_mark(void *state, size_t frames) {
 }
 
 // An obstack can grow its last object: that is what it has instead of a vector.
-static uint64_t scope_vector(void *state, size_t frames) {
+static uint64_t scope_vector(void *state, size_t frames, unsigned entry) {
+    (void)entry;
     rival_state *mine = (rival_state *)state;
     for (size_t frame = 0; frame < frames; ++frame) {
         for (int i = 0; i < 128; ++i) {

@@ -48,7 +48,7 @@ BENCH_INLINE uint64_t rival_end(rival_state *, rival_arena *arena, size_t) {
     return 0;
 }
 
-uint64_t scope_vector(void *state, size_t frames) {
+uint64_t scope_vector(void *state, size_t frames, unsigned) {
     rival_state *mine = static_cast<rival_state *>(state);
     for (size_t frame = 0; frame < frames; ++frame) {
         std::pmr::vector<uint32_t> vector(&mine->resource);
@@ -75,7 +75,7 @@ void map_frame(rival_state *state) {
     }
 }
 
-uint64_t scope_map(void *state, size_t frames) {
+uint64_t scope_map(void *state, size_t frames, unsigned) {
     rival_state *mine = static_cast<rival_state *>(state);
     for (size_t frame = 0; frame < frames; ++frame) {
         map_frame(mine);

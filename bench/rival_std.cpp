@@ -12,7 +12,7 @@ struct rival_state {
 
 typedef rival_state rival_arena;
 
-uint64_t scope_vector(void *, size_t frames) {
+uint64_t scope_vector(void *, size_t frames, unsigned) {
     for (size_t frame = 0; frame < frames; ++frame) {
         std::vector<uint32_t> vector;
         for (uint32_t i = 0; i < 128; ++i) {
@@ -26,7 +26,7 @@ uint64_t scope_vector(void *, size_t frames) {
     return 0;
 }
 
-uint64_t scope_map(void *, size_t frames) {
+uint64_t scope_map(void *, size_t frames, unsigned) {
     for (size_t frame = 0; frame < frames; ++frame) {
         std::unordered_map<uint64_t, uint64_t> map;
         for (uint64_t i = 1; i <= 1000; ++i) {

@@ -332,6 +332,44 @@ static void the_hash_spreads_regular_keys(void) {
     }
 }
 
+static uint64_t hash_as_it_is(const void *key, void *user) {
+    (void)user;
+    return *(const uint64_t *)key;
+}
+
+// How far the entry worst off stands from its home.
+static size_t longest_search(const fa_map *map) {
+    size_t longest = 0;
+    for (size_t place = 0; place <= map->slot_mask; place++) {
+        size_t distance = (place - map->slots[place].hash) & map->slot_mask;
+        if (map->slots[place].number != 0 && distance > longest) {
+            longest = distance;
+        }
+    }
+    return longest;
+}
+
+static void regular_keys_stand_near_their_home(void) {
+    fixture fix = fixture_open();
+    const fa_map_desc plain = {hash_as_it_is, NULL, NULL};
+    for (unsigned shift = 0; shift < 52; shift += 4) {
+        FA_MAP(uint64_t, int) wide = {0};
+        FA_MAP(uint64_t, int) own = {.desc = &plain};
+        FA_MAP(uint32_t, int) narrow = {0};
+        for (uint64_t i = 0; i < 3000; i++) {
+            fa_map_put(fix.arena, &wide, i << shift, 1);
+            fa_map_put(fix.arena, &own, i << shift, 1);
+            fa_map_put(fix.arena, &narrow, (uint32_t)(i << shift % 20), 1);
+        }
+        check_note("shift %u", shift);
+        CHECK_EQ(wide.count, 3000);
+        CHECK_LT(longest_search((const fa_map *)(const void *)&wide), 40);
+        CHECK_LT(longest_search((const fa_map *)(const void *)&own), 40);
+        CHECK_LT(longest_search((const fa_map *)(const void *)&narrow), 40);
+    }
+    fixture_close(&fix);
+}
+
 static void every_byte_of_a_key_matters_to_the_hash(void) {
     unsigned char bytes[67] = {0};
     for (size_t length = 1; length < sizeof(bytes); length++) {
@@ -687,20 +725,23 @@ static void random_operations_with_a_bad_hash_agree_as_well(void) {
     run_random(&desc, check_scale(500000));
 }
 
-TEST_SUITE(
-    map, TEST(zero_initialised_is_an_empty_map), TEST(put_then_get_finds_every_value),
-    TEST(put_replaces_the_value_of_a_key_in_its_place),
-    TEST(get_or_insert_makes_a_zeroed_value_once), TEST(a_value_of_the_map_itself_may_be_put),
-    TEST(entries_stand_in_the_order_of_insertion), TEST(remove_puts_the_last_entry_into_the_gap),
-    TEST(removing_backwards_while_iterating_visits_every_entry),
-    TEST(clear_keeps_the_capacity_and_forgets_the_keys),
-    TEST(texts_compare_by_content_not_by_address), TEST(str_keys_compare_by_content),
-    TEST(addresses_compare_by_address), TEST(struct_keys_and_values_of_any_size_work),
-    TEST(over_aligned_entries_stay_aligned), TEST(own_hash_and_comparison_are_used),
-    TEST(keys_that_all_collide_are_kept_apart), TEST(the_hash_spreads_regular_keys),
-    TEST(every_byte_of_a_key_matters_to_the_hash), TEST(growth_at_the_end_of_the_arena_is_in_place),
-    TEST(growth_before_another_block_moves), TEST(reserve_makes_room_once),
-    TEST(three_quarters_of_the_index_at_most_are_taken), TEST(null_texts_are_refused_as_keys),
-    TEST(counts_that_overflow_are_refused), TEST(a_refused_growth_changes_nothing),
-    TEST(macros_evaluate_each_argument_once), TEST(random_operations_agree_with_a_list_of_pairs),
-    TEST(random_operations_with_a_bad_hash_agree_as_well));
+TEST_SUITE(map, TEST(zero_initialised_is_an_empty_map), TEST(put_then_get_finds_every_value),
+           TEST(put_replaces_the_value_of_a_key_in_its_place),
+           TEST(get_or_insert_makes_a_zeroed_value_once),
+           TEST(a_value_of_the_map_itself_may_be_put),
+           TEST(entries_stand_in_the_order_of_insertion),
+           TEST(remove_puts_the_last_entry_into_the_gap),
+           TEST(removing_backwards_while_iterating_visits_every_entry),
+           TEST(clear_keeps_the_capacity_and_forgets_the_keys),
+           TEST(texts_compare_by_content_not_by_address), TEST(str_keys_compare_by_content),
+           TEST(addresses_compare_by_address), TEST(struct_keys_and_values_of_any_size_work),
+           TEST(over_aligned_entries_stay_aligned), TEST(own_hash_and_comparison_are_used),
+           TEST(keys_that_all_collide_are_kept_apart), TEST(the_hash_spreads_regular_keys),
+           TEST(regular_keys_stand_near_their_home), TEST(every_byte_of_a_key_matters_to_the_hash),
+           TEST(growth_at_the_end_of_the_arena_is_in_place),
+           TEST(growth_before_another_block_moves), TEST(reserve_makes_room_once),
+           TEST(three_quarters_of_the_index_at_most_are_taken),
+           TEST(null_texts_are_refused_as_keys), TEST(counts_that_overflow_are_refused),
+           TEST(a_refused_growth_changes_nothing), TEST(macros_evaluate_each_argument_once),
+           TEST(random_operations_agree_with_a_list_of_pairs),
+           TEST(random_operations_with_a_bad_hash_agree_as_well));

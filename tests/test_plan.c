@@ -24,7 +24,7 @@ static void check_step(const plan *p, uint32_t index, plan_kind kind, uint32_t s
 }
 
 static void what_dies_in_its_frame_is_frame_memory(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(HEAD "a 1 10 0 0 0\na 2 20 0 0 0\na 3 30 0 0 0\nf 1 0\nF\n"
                                "f 2 0\na 4 40 0 0 0\nf 4 0\nF\n",
                           everything, &p);
@@ -52,7 +52,7 @@ static void what_dies_in_its_frame_is_frame_memory(void) {
 
 // A block and what it is reallocated into are one object: the whole chain decides.
 static void reallocations_share_one_intent(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(HEAD "a 1 10 0 0 0\nr 2 1 20 0 0\nr 3 2 5 0 0\nf 3 0\n"
                                "r 4 0 7 0 0\nr 5 4 8 0 0\nF\n"
                                "r 6 5 9 0 0\nf 6 0\nF\n",
@@ -74,7 +74,7 @@ static void reallocations_share_one_intent(void) {
 }
 
 static void zero_bytes_become_one_and_alignments_are_kept(void) {
-    plan p;
+    plan p = {0};
     void *block =
         plan_of(HEAD "a 1 0 0 0 0\na 2 8 64 0 0\na 3 8 16 0 0\nf 2 0\nF\n", everything, &p);
     REQUIRE_EQ(p.op_count, 4);
@@ -90,7 +90,7 @@ static void zero_bytes_become_one_and_alignments_are_kept(void) {
 
 // What follows the last frame's end is a section of its own, with frame memory of its own.
 static void the_rest_after_the_last_frame_is_a_section(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(HEAD "a 1 8 0 0 0\nF\nf 1 0\na 2 8 0 0 0\nf 2 0\n", everything, &p);
     REQUIRE_EQ(p.op_count, 4);
     CHECK_EQ(p.section_count, 3);
@@ -111,7 +111,7 @@ static const char four_frames[] = HEAD "a 1 10 0 0 0\na 2 20 0 0 0\na 3 30 128 0
                                        "f 4 0\nF\nf 3 0\n";
 
 static void a_range_begins_with_what_is_live(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(four_frames, (frame_range){.first = 2, .last = 2}, &p);
     REQUIRE_EQ(p.op_count, 6);
     REQUIRE_EQ(p.section_count, 3);
@@ -133,7 +133,7 @@ static void a_range_begins_with_what_is_live(void) {
 }
 
 static void the_last_frames_of_a_range_include_the_rest(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(four_frames, (frame_range){.first = 3, .last = 3}, &p);
     REQUIRE_EQ(p.op_count, 4);
     CHECK_EQ(p.section_end[0], 2);
@@ -145,7 +145,7 @@ static void the_last_frames_of_a_range_include_the_rest(void) {
 }
 
 static void a_range_that_is_not_there_is_refused(void) {
-    plan p;
+    plan p = {0};
     char error[200] = "";
     CHECK_NULL(
         make_plan(four_frames, (frame_range){.first = 2, .last = 4}, &p, error, sizeof error));
@@ -164,7 +164,7 @@ static void the_second_half_of_the_frames_is_steady(void) {
         for (unsigned frame = 0; frame < cases[i].frames; frame++) {
             strcat(text, "F\n");
         }
-        plan p;
+        plan p = {0};
         void *block = plan_of(text, everything, &p);
         check_note("%u frames", cases[i].frames);
         CHECK_EQ(p.steady_frame, cases[i].steady);
@@ -233,7 +233,7 @@ static void large_blocks_freed_in_stack_order_are_scoped(void) {
                      is_new ? "a %d 4096 0 0 0\n" : "f %d 0\n", *letter);
         }
         strcat(text, "F\n");
-        plan p;
+        plan p = {0};
         void *block = plan_of(text, everything, &p);
         check_note("%s", what->name);
         for (const char *letter = what->letters; *letter != '\0'; letter++) {
@@ -246,8 +246,27 @@ static void large_blocks_freed_in_stack_order_are_scoped(void) {
     }
 }
 
+// Block 1 is freed last and nests, behind twenty that had to give way to a larger one above them.
+static void those_that_gave_way_do_not_hide_a_scope(void) {
+    char text[2048] = HEAD "a 1 4096 0 0 0\n";
+    for (int i = 2; i < 22; i++) {
+        snprintf(text + strlen(text), sizeof text - strlen(text), "a %d 4096 0 0 0\n", i);
+    }
+    strcat(text, "a 22 100000 0 0 0\n");
+    for (int i = 21; i > 1; i--) {
+        snprintf(text + strlen(text), sizeof text - strlen(text), "f %d 0\n", i);
+    }
+    strcat(text, "f 22 0\nf 1 0\nF\n");
+    plan p = {0};
+    void *block = plan_of(text, everything, &p);
+    CHECK_EQ(p.scoped_objects, 2);
+    CHECK_EQ(kind_of(&p, 1), PLAN_ALLOC_SCOPED);
+    CHECK_EQ(kind_of(&p, 22), PLAN_ALLOC_SCOPED);
+    free(block);
+}
+
 static void small_resized_and_lasting_blocks_get_no_scope(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(HEAD "a 1 4095 0 0 0\nf 1 0\na 2 9000 0 0 0\nr 3 2 9001 0 0\nf 3 0\n"
                                "a 4 5000 0 0 0\na 5 5000 64 0 0\nf 5 0\nF\nf 4 0\n",
                           everything, &p);
@@ -287,7 +306,7 @@ static void random_scopes_nest(void) {
             count--;
         }
         snprintf(text + used, sizeof text - used, "F\n");
-        plan p;
+        plan p = {0};
         char error[300] = "";
         void *block = plan_of(text, everything, &p);
         check_note("step %lu", (unsigned long)step);
@@ -308,6 +327,7 @@ TEST_SUITE(plan, TEST(what_dies_in_its_frame_is_frame_memory), TEST(reallocation
            TEST(a_range_that_is_not_there_is_refused),
            TEST(the_second_half_of_the_frames_is_steady),
            TEST(large_blocks_freed_in_stack_order_are_scoped),
+           TEST(those_that_gave_way_do_not_hide_a_scope),
            TEST(small_resized_and_lasting_blocks_get_no_scope), TEST(random_scopes_nest));
 
 #else

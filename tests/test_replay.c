@@ -77,7 +77,7 @@ static const char busy_text[] = HEAD "a 1 0 0 0 0\na 2 5000 0 0 0\na 3 17 1024 0
                                      "r 13 6 90000 0 0\nf 10 0\nf 3 0\nF\nf 13 0\n";
 
 static void every_allocator_replays_a_small_trace(void) {
-    plan p;
+    plan p = {0};
     char error[300] = "";
     void *block = plan_of(busy_text, everything, &p);
     for (size_t i = 0; allocator_at(i) != NULL; i++) {
@@ -96,7 +96,7 @@ static void every_allocator_replays_a_small_trace(void) {
 }
 
 static void every_allocator_is_measured(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(busy_text, everything, &p);
     progress bar = {0};
     measure_request request = {.plan = &p, .repeat = 3, .bar = &bar};
@@ -300,7 +300,7 @@ static const fault_case fault_cases[] = {
 };
 
 static void every_broken_promise_is_caught(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(busy_text, everything, &p);
     char error[300] = "";
     wanted = FAULT_NONE;
@@ -327,7 +327,7 @@ static void the_timed_loop_stops_at_a_broken_promise(void) {
                  {FAULT_NULL, REPLAY_REFUSED, 2},
                  {FAULT_SAME, REPLAY_DAMAGED, 3},
                  {FAULT_NO_FRAME, REPLAY_NO_FRAME, 0}};
-    plan p;
+    plan p = {0};
     void *block = plan_of(busy_text, everything, &p);
     REQUIRE_EQ(p.op_count, 19);
     replay_slot slots[16];
@@ -377,7 +377,7 @@ static bool crashing_open(replay_session *session, char *error, size_t size) {
 
 // One allocator's failure is reported and hinders no other.
 static void a_failing_allocator_is_reported_beside_the_others(void) {
-    plan p;
+    plan p = {0};
     void *block = plan_of(busy_text, everything, &p);
     measure_faulty(&p, FAULT_OVERLAP, "verified pass: frame 0: block 2");
     allocator crashing = faulty;

@@ -193,7 +193,8 @@ static void macros_evaluate_each_argument_once(void) {
     called(101);
     CHECK_EQ(fa_span_make(int_span, next_span().data, next_two()).count, 2);
     called(101);
-    int_vec vecs[2] = {{numbers, 3, 3}, {numbers, 4, 4}};
+    int_vec vecs[2] = {{.data = numbers, .count = 3, .capacity = 3},
+                       {.data = numbers, .count = 4, .capacity = 4}};
     int_vec *vec = vecs;
     CHECK_EQ(fa_span_of_vec(int_span, vec++).count, 3);
     CHECK_EQ(vec, &vecs[1]);

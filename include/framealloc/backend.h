@@ -1,24 +1,26 @@
 /// @file backend.h
 /// Where a context's pages come from: the operating system, or functions of yours.
 ///
-/// A context takes all its memory, its own bookkeeping included, through one fa_backend. Yours may count, limit,
-/// fail on purpose, or come from a console's or an engine's page allocator.
+/// A context takes all its memory, its own bookkeeping included, through one fa_backend. Yours may
+/// count, limit, fail on purpose, or come from a console's or an engine's page allocator.
 #pragma once
 
 #include "base.h"
 
 FA_BEGIN_DECLS
 
-/// A source of pages. Every function may be called from any thread, several at once. Sizes and addresses are
-/// multiples of `page_size`.
+/// A source of pages. Every function may be called from any thread, several at once. Sizes and
+/// addresses are multiples of `page_size`.
 typedef struct fa_backend {
-    /// Reserves `size` bytes of address space at a multiple of `align` (a power of two, at least a page).
-    /// NULL when there is none. The contents need not be accessible until committed.
+    /// Reserves `size` bytes of address space at a multiple of `align` (a power of two, at least a
+    /// page). NULL when there is none. The contents need not be accessible until committed.
     void *(*reserve)(void *self, size_t size, size_t align);
-    /// Makes part of a reservation readable and writable; false when memory is refused, with nothing changed.
-    /// NULL as a member: reserve() hands out usable memory at once, and arenas sit on chunks instead of ranges.
+    /// Makes part of a reservation readable and writable; false when memory is refused, with
+    /// nothing changed. NULL as a member: reserve() hands out usable memory at once, and arenas sit
+    /// on chunks instead of ranges.
     bool (*commit)(void *self, void *ptr, size_t size);
-    /// Takes the memory behind committed pages away; they must be committed again before use. May be NULL.
+    /// Takes the memory behind committed pages away; they must be committed again before use. May
+    /// be NULL.
     void (*decommit)(void *self, void *ptr, size_t size);
     /// Gives a whole reservation back, committed or not: `ptr` and `size` as reserve() had them.
     void (*release)(void *self, void *ptr, size_t size);
@@ -28,8 +30,8 @@ typedef struct fa_backend {
     void *self;       ///< Passed to every function.
 } fa_backend;
 
-/// The operating system's pages: what a context uses when fa_config.backend is NULL. Use it to build your own
-/// around it. A constant, valid for the life of the program. Any thread.
+/// The operating system's pages: what a context uses when fa_config.backend is NULL. Use it to
+/// build your own around it. A constant, valid for the life of the program. Any thread.
 FA_API const fa_backend *fa_backend_os(void);
 
 FA_END_DECLS

@@ -1,5 +1,6 @@
 /// @file base.h
-/// What every other header stands on: results, errors, tags as values, and the attributes of the compilers.
+/// What every other header stands on: results, errors, tags as values, and the attributes of the
+/// compilers.
 #pragma once
 
 #include <stdarg.h>
@@ -66,7 +67,8 @@
 
 FA_BEGIN_DECLS
 
-/// Every result once: X(name, value, message). Errors are negative, so `if (result < 0)` finds all of them.
+/// Every result once: X(name, value, message). Errors are negative, so `if (result < 0)` finds all
+/// of them.
 #define FA_RESULT_MAP(X)                                                                           \
     X(FA_OK, 0, "it worked")                                                                       \
     X(FA_ERR_INVALID, -1, "an argument is not allowed here")                                       \
@@ -95,13 +97,21 @@ typedef enum fa_result {
 /// A context owns all memory and all accounts; see context.h.
 typedef struct fa_context fa_context;
 
-/// A tag says whom memory belongs to ("ai/pathfinding"); see tag.h. A value of one context: copy it freely.
-/// Zero-initialised it is FA_TAG_ROOT: memory nobody claimed.
+/// Memory that dies together; see arena.h. Its fields are for the inline functions there: read them
+/// through fa_arena_stats().
+typedef struct fa_arena {
+    char *cursor; ///< Private: the next free byte, a multiple of 16.
+    char *limit;  ///< Private: up to here without asking; the cursor when every call must ask.
+} fa_arena;
+
+/// A tag says whom memory belongs to ("ai/pathfinding"); see tag.h. A value of one context: copy it
+/// freely. Zero-initialised it is FA_TAG_ROOT: memory nobody claimed.
 typedef struct fa_tag {
     uint32_t id; ///< Its place in the context's tag table; 0 is the root.
 } fa_tag;
 
-/// The root of the tag tree: everything untagged is charged to it, and every other tag rolls up into it.
+/// The root of the tag tree: everything untagged is charged to it, and every other tag rolls up
+/// into it.
 #ifdef __cplusplus
 #define FA_TAG_ROOT (fa_tag{0})
 #else
@@ -130,15 +140,17 @@ FA_API const char *fa_result_name(fa_result result);
 /// What a result means, as a short English phrase. A constant string. Any thread.
 FA_API const char *fa_result_message(fa_result result);
 
-/// The last failure of the calling thread in any context; never NULL, `result` is FA_OK before the first one.
-/// A success does not clear it. The pointer and its strings are valid until the thread's next failing call.
-/// Costs nothing until it is called: the text is written here. Any thread; each sees its own.
+/// The last failure of the calling thread in any context; never NULL, `result` is FA_OK before the
+/// first one. A success does not clear it. The pointer and its strings are valid until the thread's
+/// next failing call. Costs nothing until it is called: the text is written here. Any thread; each
+/// sees its own.
 FA_API const fa_error *fa_last_error(void);
 
 /// Forgets the calling thread's last failure, so that the next look finds only a later one.
 FA_API void fa_last_error_clear(void);
 
-/// The version the library was built as, such as "0.1.0": compare with FA_VERSION_STRING. A constant string.
+/// The version the library was built as, such as "0.1.0": compare with FA_VERSION_STRING. A
+/// constant string.
 FA_API const char *fa_version(void);
 
 FA_END_DECLS

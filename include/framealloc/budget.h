@@ -1,13 +1,15 @@
 /// @file budget.h
 /// Limits that hold: per tag, per thread, and for the whole context.
 ///
-///     fa_budget_set(ctx, physics, &(fa_budget){.soft = 3 << 20, .hard = 4 << 20, .callback = warn_me});
+///     fa_budget limits = {.soft = 3 << 20, .hard = 4 << 20, .callback = warn_me};
+///     fa_budget_set(ctx, physics, &limits);
 ///
-/// A budget limits the bytes in use by a tag and all its descendants, in all threads together. It costs nothing
-/// per allocation: threads take leases from it, and a lease is part of the arena's limit. A thread may therefore be
-/// refused early, by what the other threads hold leased and have not used. That margin is small: for each of
-/// them less than one 16th of the budget while its frame is open, and one 64th when it has ended. An arena made by
-/// fa_arena_create() counts like one more thread. One thread alone is never refused early.
+/// A budget limits the bytes in use by a tag and all its descendants, in all threads together. It
+/// costs nothing per allocation: threads take leases from it, and a lease is part of the arena's
+/// limit. A thread may therefore be refused early, by what the other threads hold leased and have
+/// not used. That margin is small: for each of them less than one 16th of the budget while its
+/// frame is open, and one 64th when it has ended. An arena made by fa_arena_create() counts like
+/// one more thread. One thread alone is never refused early.
 #pragma once
 
 #include "base.h"
@@ -33,9 +35,10 @@ typedef struct fa_budget_event {
     bool is_thread; ///< A thread budget; otherwise a tag's.
 } fa_budget_event;
 
-/// Called on the thread that allocates, with no lock held, before the allocation is granted or refused. It may
-/// use the library, the arena included. Called when a soft line, or a hard one that only warns, is crossed, and
-/// again only after the charge has fallen back to it; at a hard line that refuses, for every refusal.
+/// Called on the thread that allocates, with no lock held, before the allocation is granted or
+/// refused. It may use the library, the arena included. Called when a soft line, or a hard one that
+/// only warns, is crossed, and again only after the charge has fallen back to it; at a hard line
+/// that refuses, for every refusal.
 typedef void (*fa_budget_fn)(const fa_budget_event *event, void *user);
 
 /// A tag's budget. Zero in `soft` or `hard` means no such line.
@@ -55,10 +58,10 @@ typedef struct fa_thread_budget {
     void *user;            ///< Passed to the callback.
 } fa_thread_budget;
 
-/// Sets, changes, or (NULL) removes the budget of a tag; FA_TAG_ROOT is the whole context. What is in use
-/// stays in use: below that, a new hard limit refuses until enough has been freed. Other threads keep the leases
-/// they hold until their next frame boundary. FA_ERR_INVALID for an unknown tag (FA802), or soft above hard.
-/// Takes a lock. Any thread.
+/// Sets, changes, or (NULL) removes the budget of a tag; FA_TAG_ROOT is the whole context. What is
+/// in use stays in use: below that, a new hard limit refuses until enough has been freed. Other
+/// threads keep the leases they hold until their next frame boundary. FA_ERR_INVALID for an unknown
+/// tag (FA802), or soft above hard. Takes a lock. Any thread.
 FA_API fa_result fa_budget_set(fa_context *ctx, fa_tag tag, const fa_budget *budget);
 
 /// The budget of a tag as it was set; all zero when there is none.
@@ -70,8 +73,9 @@ FA_API fa_result fa_budget_set_thread(fa_context *ctx, const fa_thread_budget *b
 /// The calling thread's budget as it was set; all zero when there is none.
 FA_API fa_result fa_budget_get_thread(fa_context *ctx, fa_thread_budget *out);
 
-/// Bytes the calling thread could still charge to `tag` before a hard budget of it or of a parent refuses:
-/// SIZE_MAX when none has one, 0 for an unknown tag. Other threads' unused leases count as spent.
+/// Bytes the calling thread could still charge to `tag` before a hard budget of it or of a parent
+/// refuses: SIZE_MAX when none has one, 0 for an unknown tag. Other threads' unused leases count as
+/// spent.
 FA_API size_t fa_budget_remaining(fa_context *ctx, fa_tag tag);
 
 FA_END_DECLS

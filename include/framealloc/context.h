@@ -5,9 +5,9 @@
 ///     if (fa_context_create(NULL, &ctx) < 0) { ... fa_last_error()->text ... }
 ///     fa_context_destroy(ctx);
 ///
-/// A context may be used from every thread. Each thread gets its own frame and scratch arenas in it on first
-/// use, and gives them back when it exits or when the context is destroyed, whichever comes first. Contexts share
-/// nothing with each other.
+/// A context may be used from every thread. Each thread gets its own frame and scratch arenas in it
+/// on first use, and gives them back when it exits or when the context is destroyed, whichever
+/// comes first. Contexts share nothing with each other.
 #pragma once
 
 #include "backend.h"
@@ -25,13 +25,14 @@ typedef enum fa_strict {
 
 /// Flags for fa_config.checks.
 typedef enum fa_check {
-    /// Every arena allocation takes the slow path: it is counted, and seen by fa_watch_set()'s function.
+    /// Every arena allocation takes the slow path: it is counted, and seen by fa_watch_set()'s
+    /// function.
     FA_CHECK_WATCH = 1
 } fa_check;
 
-/// Waits until the device or thread that uses a frame's memory has passed `fence`. Returns FA_OK when it has;
-/// anything else makes fa_frame_begin() fail with that result. Called on the thread that begins the frame, with
-/// no lock held; it must not use that thread's frames.
+/// Waits until the device or thread that uses a frame's memory has passed `fence`. Returns FA_OK
+/// when it has; anything else makes fa_frame_begin() fail with that result. Called on the thread
+/// that begins the frame, with no lock held; it must not use that thread's frames.
 typedef fa_result (*fa_frame_wait_fn)(void *user, uint64_t fence);
 
 /// How to make a context. Zero or NULL in any field means its default.
@@ -59,46 +60,53 @@ typedef struct fa_config {
     bool huge_pages;  ///< Advise large pages for frame memory. Default no.
 } fa_config;
 
-/// Makes a context. NULL as `config` means all defaults. On failure `*out` is NULL: FA_ERR_INVALID names the
-/// field in fa_last_error()->where; FA_ERR_OUT_OF_MEMORY and FA_ERR_LIMIT when memory is refused. Any thread.
+/// Makes a context. NULL as `config` means all defaults. On failure `*out` is NULL: FA_ERR_INVALID
+/// names the field in fa_last_error()->where; FA_ERR_OUT_OF_MEMORY and FA_ERR_LIMIT when memory is
+/// refused. Any thread.
 FA_API FA_NODISCARD fa_result fa_context_create(const fa_config *config, fa_context **out);
 
-/// Ends a context and gives all its memory back, frames, arenas and thread states of every thread included.
-/// What was still live is reported first (FA008, FA009) and makes it return FA_ERR_BUSY; everything is freed
-/// all the same. No other thread may be inside a call on the context. NULL is FA_OK. Any thread.
+/// Ends a context and gives all its memory back, frames, arenas and thread states of every thread
+/// included. What was still live is reported first (FA008, FA009) and makes it return FA_ERR_BUSY;
+/// everything is freed all the same. No other thread may be inside a call on the context. NULL is
+/// FA_OK. Any thread.
 FA_API fa_result fa_context_destroy(fa_context *ctx);
 
 /// All defaults written out.
 FA_API fa_config fa_config_default(void);
 
-/// Small: for tools, tests and small devices. 16 MiB of address space a frame, 4 KiB at first, 16 frames of
-/// history, 16 frames until decay.
+/// Small: for tools, tests and small devices. 16 MiB of address space a frame, 4 KiB at first, 16
+/// frames of history, 16 frames until decay.
 FA_API fa_config fa_config_minimal(void);
 
-/// For a frame rate that must not stutter: 4 MiB committed and touched at first, large pages, slow decay.
+/// For a frame rate that must not stutter: 4 MiB committed and touched at first, large pages, slow
+/// decay.
 FA_API fa_config fa_config_high_performance(void);
 
 /// For development: frame times, watching of every allocation, and errors abort.
 FA_API fa_config fa_config_debug(void);
 
-/// The values in force: defaults filled in, sizes rounded to pages. Valid as long as the context. Any thread.
+/// The values in force: defaults filled in, sizes rounded to pages. Valid as long as the context.
+/// Any thread.
 FA_API const fa_config *fa_context_config(const fa_context *ctx);
 
-/// Attaches the calling thread and names it for reports and statistics. Optional: any other call attaches it
-/// as "thread N". A thread that is attached already is renamed. `name` is copied, at most 31 bytes; NULL leaves
-/// the default. FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT when there is no memory for its state.
+/// Attaches the calling thread and names it for reports and statistics. Optional: any other call
+/// attaches it as "thread N". A thread that is attached already is renamed. `name` is copied, at
+/// most 31 bytes; NULL leaves the default. FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT when there is no
+/// memory for its state.
 FA_API fa_result fa_thread_attach(fa_context *ctx, const char *name);
 
-/// Takes the calling thread's state down as its exit would: an open frame is ended and reported (FA009), its
-/// memory goes back to the context for the next thread. FA_ERR_NOT_FOUND when it is not attached.
+/// Takes the calling thread's state down as its exit would: an open frame is ended and reported
+/// (FA009), its memory goes back to the context for the next thread. FA_ERR_NOT_FOUND when it is
+/// not attached.
 FA_API fa_result fa_thread_detach(fa_context *ctx);
 
-/// Gives memory that nobody uses back to the operating system: what frames and scratch arenas of the calling
-/// thread hold beyond `keep` bytes each, and free chunks. Other threads' memory is theirs to trim. Takes a lock.
+/// Gives memory that nobody uses back to the operating system: what frames and scratch arenas of
+/// the calling thread hold beyond `keep` bytes each, and free chunks. Other threads' memory is
+/// theirs to trim. Takes a lock.
 FA_API fa_result fa_context_trim(fa_context *ctx, size_t keep);
 
-/// Turns fa_check flags on and off at run time. The calling thread sees it at once, others at their next
-/// frame begin or scratch scope. Off means no cost at all.
+/// Turns fa_check flags on and off at run time. The calling thread sees it at once, others at their
+/// next frame begin or scratch scope. Off means no cost at all.
 FA_API fa_result fa_context_checks_set(fa_context *ctx, uint32_t checks);
 
 FA_END_DECLS

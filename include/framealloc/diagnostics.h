@@ -1,9 +1,10 @@
 /// @file diagnostics.h
 /// Every problem the library can name, and how it tells you.
 ///
-/// The library never prints and never allocates to report. A problem goes to fa_last_error() of the thread, and to
-/// the context's report function if you set one. With strict mode on, reports of the chosen severities abort
-/// after the report function has run: set it by fa_config.strict, or from outside by the environment variable
+/// The library never prints and never allocates to report. A problem goes to fa_last_error() of the
+/// thread, and to the context's report function if you set one. With strict mode on, reports of the
+/// chosen severities abort after the report function has run: set it by fa_config.strict, or from
+/// outside by the environment variable
 /// FRAMEALLOC_STRICT=off|warning|error, which is read when a context is created and wins.
 #pragma once
 
@@ -42,15 +43,15 @@ typedef struct fa_report {
     const char *where;        ///< Name of the arena, field or argument, or "".
 } fa_report;
 
-/// Receives reports. Called on the thread with the problem, with no lock held; several threads may call it at
-/// once. It may use the library; problems it causes itself reach only fa_last_error().
+/// Receives reports. Called on the thread with the problem, with no lock held; several threads may
+/// call it at once. It may use the library; problems it causes itself reach only fa_last_error().
 typedef void (*fa_report_fn)(const fa_report *report, void *user);
 
 /// Sets the context's report function; NULL sets none. Takes effect at once for all threads.
 FA_API fa_result fa_report_set(fa_context *ctx, fa_report_fn fn, void *user);
 
-/// Writes a report as one line, without the line end, into `buffer` and terminates it. Returns the length it
-/// would have, as snprintf does. Allocates nothing. Any thread.
+/// Writes a report as one line, without the line end, into `buffer` and terminates it. Returns the
+/// length it would have, as snprintf does. Allocates nothing. Any thread.
 FA_API size_t fa_report_format(const fa_report *report, char *buffer, size_t size);
 
 /// The table entry of a code number; NULL when there is none. Any thread.
@@ -82,8 +83,8 @@ typedef struct fa_watch_event {
 /// Sees allocations. Called on the allocating thread, with no lock held; it must not use the arena.
 typedef void (*fa_watch_fn)(const fa_watch_event *event, void *user);
 
-/// Sets the function that sees every arena allocation while FA_CHECK_WATCH is on; NULL sets none. Turning the
-/// check on and off is fa_context_checks_set().
+/// Sets the function that sees every arena allocation while FA_CHECK_WATCH is on; NULL sets none.
+/// Turning the check on and off is fa_context_checks_set().
 FA_API fa_result fa_watch_set(fa_context *ctx, fa_watch_fn fn, void *user);
 
 FA_END_DECLS

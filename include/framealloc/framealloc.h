@@ -1,5 +1,6 @@
 /// @file framealloc.h
-/// All of framealloc: memory that knows what it is for. Start at frame.h; context.h makes the object you need first.
+/// All of framealloc: memory that knows what it is for. Start at frame.h; context.h makes the
+/// object you need first.
 #pragma once
 
 #include "arena.h"

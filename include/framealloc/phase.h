@@ -30,15 +30,18 @@ typedef struct fa_phase_stats {
     uint64_t max_time_ns;   ///< The longest run, in nanoseconds.
 } fa_phase_stats;
 
-/// Begins a phase on the calling thread; phases nest. `name` is at most 31 bytes, copied on its first use.
-/// FA_ERR_INVALID for a bad name, FA_ERR_LIMIT when too many are open or named. One clock reading, no lock.
+/// Begins a phase on the calling thread; phases nest. `name` is at most 31 bytes, copied on its
+/// first use. FA_ERR_INVALID for a bad name, FA_ERR_LIMIT when too many are open or named. One
+/// clock reading, no lock.
 FA_API fa_result fa_phase_begin(fa_context *ctx, const char *name);
 
-/// Ends the innermost phase; fills `out` when it is not NULL. FA_ERR_INVALID (FA804) when none is open.
+/// Ends the innermost phase; fills `out` when it is not NULL. FA_ERR_INVALID (FA804) when none is
+/// open.
 FA_API fa_result fa_phase_end(fa_context *ctx, fa_phase_stats *out);
 
-/// The figures of a phase by name: those of the calling thread when `all_threads` is false, their sums over all
-/// threads otherwise (the last run's own fields are then 0). FA_ERR_NOT_FOUND. Takes a lock for all threads.
+/// The figures of a phase by name: those of the calling thread when `all_threads` is false, their
+/// sums over all threads otherwise (the last run's own fields are then 0). FA_ERR_NOT_FOUND. Takes
+/// a lock for all threads.
 FA_API fa_result fa_phase_stats_get(fa_context *ctx, const char *name, bool all_threads,
                                     fa_phase_stats *out);
 

@@ -89,7 +89,7 @@ FA_END_DECLS
 /// A span of type `S` over the present elements of the vector at `vec`. Growing the vector may
 /// leave it behind.
 #define fa_span_of_vec(S, vec)                                                                     \
-    (*(S *)fa_span_copy_raw(&(fa_span_raw){.count = FA_SPAN_VEC_CHECK(S, vec)}, (vec)))
+    (*(S *)fa_span_copy_raw(&(fa_span_raw){.count = FA_SPAN_VEC_CHECK(S, vec)}, &(vec)->data))
 
 /// Private to fa_span_of_vec(): 0, and a diagnostic when the element types differ.
 #define FA_SPAN_VEC_CHECK(S, vec) (0 * sizeof(__typeof__((S){(vec)->data, (vec)->count})))

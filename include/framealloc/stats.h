@@ -1,10 +1,10 @@
 /// @file stats.h
-/// Where the memory is: by tier, by tag, by thread, by frame. Always on, because it is taken from cursor
-/// differences and costs nothing per allocation.
+/// Where the memory is: by tier, by tag, by thread, by frame. Always on, because it is taken from
+/// cursor differences and costs nothing per allocation.
 ///
-/// The calling thread's own figures are exact at every moment. Another thread's are those of its last boundary: the
-/// end of a frame, the end of a scratch scope, a rewind, an allocation that had to ask. When all threads stand
-/// at one, the sum over tags is the sum over threads is the total.
+/// The calling thread's own figures are exact at every moment. Another thread's are those of its
+/// last boundary: the end of a frame, a rewind, an allocation that had to ask. When all threads
+/// stand at one, the sum over tags is the sum over threads is the total.
 #pragma once
 
 #include "base.h"
@@ -35,9 +35,10 @@ typedef struct fa_stats {
 typedef struct fa_tag_stats_result {
     size_t current_bytes;    ///< In use.
     size_t peak_bytes;       ///< The most in use: the sum of the peaks of each thread's frames and
-                             ///< scratch arenas, of arenas you made, and of all descendants. Exact
-                             ///< where only one of them has used the tag; else an upper bound,
-                             ///< though never above a hard budget that refuses.
+                             ///< scratch arenas, of arenas you made (as they last grew), and of
+                             ///< all descendants. Exact where only one of them has used the tag;
+                             ///< else an upper bound, though never above a hard budget that
+                             ///< refuses.
     size_t frame_bytes;      ///< In use in frames now open.
     size_t frame_peak_bytes; ///< The most one frame used, added up over threads and descendants.
     uint64_t allocations;    ///< As in fa_stats.
@@ -73,14 +74,16 @@ typedef struct fa_frame_record {
 /// Fills `out` for the whole context. Takes a lock, O(threads + arenas). Any thread.
 FA_API fa_result fa_stats_get(fa_context *ctx, fa_stats *out);
 
-/// Fills `out` for a tag and its descendants. FA_ERR_INVALID (FA802) for an unknown tag. Takes a lock,
-/// O(tags * threads + arenas). Any thread.
+/// Fills `out` for a tag and its descendants. FA_ERR_INVALID (FA802) for an unknown tag. Takes a
+/// lock, O(tags * threads + arenas). Any thread.
 FA_API fa_result fa_tag_stats(fa_context *ctx, fa_tag tag, fa_tag_stats_result *out);
 
-/// Fills `out` for the thread of this name; NULL means the calling thread. FA_ERR_NOT_FOUND. Takes a lock.
+/// Fills `out` for the thread of this name; NULL means the calling thread. FA_ERR_NOT_FOUND. Takes
+/// a lock.
 FA_API fa_result fa_thread_stats(fa_context *ctx, const char *name, fa_thread_stats_result *out);
 
-/// Fills up to `max` entries, one per attached thread, and returns how many threads there are. Takes a lock.
+/// Fills up to `max` entries, one per attached thread, and returns how many threads there are.
+/// Takes a lock.
 FA_API size_t fa_thread_stats_all(fa_context *ctx, fa_thread_stats_result *out, size_t max);
 
 /// Copies the calling thread's last finished frames, oldest first, at most `max` and at most

@@ -30,21 +30,22 @@
 
 /// A vector type of `T`. Name it with a typedef, because every use of the macro is a new type. `T
 /// *` must mean "pointer to T": name array and function pointer types first. Alignment above 16 is
-/// honoured.
+/// honoured. Count and capacity are no neighbours: gcc loads neighbours as one, which waits for the
+/// store that the push before made to one of them.
 #define FA_VEC(T)                                                                                  \
     struct {                                                                                       \
+        size_t capacity; /* Elements it can hold without growing. */                               \
         T *data;         /* The first element; NULL as long as there was none. */                  \
         size_t count;    /* Elements. */                                                           \
-        size_t capacity; /* Elements it can hold without growing. */                               \
     }
 
 FA_BEGIN_DECLS
 
 /// Private to the macros below: what all vectors look like, whatever their elements.
 typedef struct FA_MAY_ALIAS fa_vec_raw {
+    size_t capacity;
     void *data;
     size_t count;
-    size_t capacity;
 } fa_vec_raw;
 
 /// Private to the inline functions below: they hand over a copy of the vector and store it back, so

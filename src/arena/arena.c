@@ -1,12 +1,13 @@
 // The slow half of allocation, and everything else an arena does.
 //
-// The inline path compares with `limit` and nothing else. When it refuses, arena_alloc_slow() finds out which of the
-// things folded into the limit it was, in this order:
+// The inline path compares with `limit` and nothing else. When it refuses, arena_alloc_slow() finds
+// out which of the things folded into the limit it was, in this order:
 //
-//   bad request -> closed (no frame) -> byte limit -> budget (take a lease) -> memory (commit, chunk, aside)
+//   bad request -> closed (no frame) -> byte limit -> budget (take a lease) -> memory
 //
-// Each step either makes room or fails with everything as it was; then the block is handed out and the limit set
-// anew. While allocations are watched the limit stays at the cursor, and every one passes here.
+// Each step either makes room or fails with everything as it was; then the block is handed out and
+// the limit set anew. While allocations are watched the limit stays at the cursor, and every one
+// passes here.
 #include "blocks.h"
 
 #include <limits.h>
@@ -25,9 +26,10 @@ static bool is_alignment(size_t align) {
     return align != 0 && (align & (align - 1)) == 0 && align <= FA_ALIGNMENT_MAX;
 }
 
-// Failing -------------------------------------------------------------------------------------------------------
+// Failing -----------------------------------------------------------------------------------------
 
-// Whose account a request concerns: a frame that is over has none, so it is the thread's current one.
+// Whose account a request concerns: a frame that is over has none, so it is the thread's current
+// one.
 static fa__account *concerned(const fa__arena *arena) {
     const fa__meter *meter = &arena->meter;
     bool is_over = meter->thread != NULL && fa__meter_is_closed(meter);
@@ -107,7 +109,7 @@ static void *refuse_budget(fa__arena *arena, const request *asked, fa__tag *refu
                   fa__load(&refused_by->hard), asked->quiet);
 }
 
-// Allocating ----------------------------------------------------------------------------------------------------
+// Allocating --------------------------------------------------------------------------------------
 
 // Where a request would go.
 typedef enum place { PLACE_HERE, PLACE_COMMIT, PLACE_BLOCK, PLACE_NOWHERE } place;
@@ -137,7 +139,8 @@ static plan make_plan(const fa__arena *arena, const request *asked) {
     return (plan){PLACE_BLOCK, 0, asked->bytes};
 }
 
-// Leases what a plan needs. Before a line is crossed, what this thread has leased and not used is called back.
+// Leases what a plan needs. Before a line is crossed, what this thread has leased and not used is
+// called back.
 static fa_result lease(fa__arena *arena, size_t need, size_t requested, fa__tag **refused_by) {
     fa__meter *meter = &arena->meter;
     fa__account *account = meter->run->account;
@@ -154,8 +157,8 @@ static fa_result lease(fa__arena *arena, size_t need, size_t requested, fa__tag 
                           refused_by);
 }
 
-// Where no budget is near, leases all the memory there is, so that the next refusal comes at its end. What is leased now
-// is there to stay, so the peaks count it.
+// Where no budget is near, leases all the memory there is, so that the next refusal comes at its
+// end. What is leased now is there to stay, so the peaks count it.
 static void lease_the_rest(fa__meter *meter) {
     fa__account *account = meter->run->account;
     if (fa__load(&account->tag->nearest_line) != SIZE_MAX) {
@@ -179,6 +182,7 @@ static void watch(fa__arena *arena, const request *asked, void *ptr) {
     fa__meter *meter = &arena->meter;
     fa_context *ctx = meter->context;
     if (meter->thread != NULL) {
+        meter->thread->is_untidy = true; // The next frame must be watched from its base on.
         fa__own_add(&meter->run->account->allocations, 1);
         fa__own_add(&meter->thread->allocations, 1);
     } else {
@@ -312,7 +316,7 @@ static void note_rewind(fa__arena *arena, size_t offset) {
     }
 }
 
-// Resizing ------------------------------------------------------------------------------------------------------
+// Resizing ----------------------------------------------------------------------------------------
 
 // Moves the cursor back inside the last block. Marks beyond it become stale.
 static void shrink_last(fa__arena *arena, char *cursor) {
@@ -327,7 +331,8 @@ static void shrink_last(fa__arena *arena, char *cursor) {
     note_rewind(arena, offset);
 }
 
-// Makes the last block longer by `more` bytes where it stands. False when it must move, or when *is_refused.
+// Makes the last block longer by `more` bytes where it stands. False when it must move, or when
+// *is_refused.
 static bool grow_last(fa__arena *arena, void *ptr, size_t more, size_t new_size, bool *is_refused) {
     fa_arena *head = &arena->meter.arena;
     if (more <= (size_t)(head->limit - head->cursor)) {
@@ -377,7 +382,7 @@ void *fa_arena_resize(fa_arena *arena, void *ptr, size_t old_size, size_t new_si
     return fa_arena_resize_aligned(arena, ptr, old_size, new_size, FA_ALIGNMENT);
 }
 
-// Text ----------------------------------------------------------------------------------------------------------
+// Text --------------------------------------------------------------------------------------------
 
 char *fa_arena_strdup(fa_arena *arena, const char *text) {
     if (text == NULL) {
@@ -395,7 +400,8 @@ char *fa_arena_vprintf(fa_arena *arena, const char *format, va_list args) {
         fa__fail_argument(ctx, "format");
         return NULL;
     }
-    // What is free before the limit is written to first: usually the text fits, and then it is there already.
+    // What is free before the limit is written to first: usually the text fits, and then it is
+    // there already.
     char *there = arena->cursor;
     size_t room = (size_t)(arena->limit - there);
     room = room > INT_MAX ? INT_MAX : room;
@@ -423,7 +429,7 @@ char *fa_arena_printf(fa_arena *arena, const char *format, ...) {
     return text;
 }
 
-// Positions and cleanups ----------------------------------------------------------------------------------------
+// Positions and cleanups --------------------------------------------------------------------------
 
 fa_mark fa_arena_mark(fa_arena *arena) {
     const fa__arena *self = fa__arena_of(arena);

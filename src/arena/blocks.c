@@ -2,23 +2,27 @@
 //
 // A range (the default):
 //
-//   | in use ................ | free, committed ... | reserved, not committed ............. |
-//   ^ base                    ^ cursor              ^ end                                   ^ base + reserved
+//   | in use ............ | free, committed ... | reserved, not committed ... |
+//   ^ base                ^ cursor              ^ end                         ^ base + reserved
 //
-// Further blocks, when a request does not fit (and for every chunk after the first when the backing is chunks):
+// Further blocks, when a request does not fit (and for every chunk after the first when the backing
+// is chunks):
 //
-//   first block <── current block (the cursor is here) <── aside <── aside     a stack, newest first
+//   first block <── current block (with the cursor) <── aside <── aside        newest last
 //
-// A block remembers how many bytes were in use when it was opened, and the cursor; undoing it restores both. So
-// the order of undoing is the order of offsets, whichever block an allocation landed in. Bytes in use are always
-// cursor - origin; an aside block counts by moving the origin back.
+// A block remembers how many bytes were in use when it was opened, and the cursor; undoing it
+// restores both. So the order of undoing is the order of offsets, whichever block an allocation
+// landed in. Bytes in use are always cursor - origin; an aside block counts by moving the origin
+// back.
 #include "blocks.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define OVERFLOW_CHUNK FA__CHUNK_MAX // Size of further blocks of a range.
-#define ASIDE_SHARE 4                // A request above a quarter of a chunk stands aside.
+#define OVERFLOW_CHUNK FA__CHUNK_MAX    // Size of further blocks of a range.
+#define ASIDE_SHARE 4                   // A request above a quarter of a chunk stands aside.
+#define SLACK ((size_t)256 << 10)       // Not worth giving back.
+#define TRIM_STEP_MIN ((size_t)1 << 20) // Given back at a time, at least.
 
 static size_t round_to(size_t size, size_t step) {
     return (size + (step - 1)) & ~(step - 1);
@@ -48,6 +52,9 @@ bool fa__arena_commit(fa__arena *arena, size_t bytes, fa__denial *denial) {
     size_t step =
         round_to(bytes > arena->committed / 2 ? bytes : arena->committed / 2, FA__GRANULE);
     step = step < left ? step : left;
+    if (arena->committed == 0 && bytes == arena->initial) {
+        step = least; // As the configuration says.
+    }
     char *from = arena->base + arena->committed;
     if (!fa__pages_commit(pages, from, step, denial)) {
         step = least;
@@ -141,7 +148,7 @@ void fa__arena_undo_slow(fa__arena *arena, size_t offset) {
     fa__meter_moved(&arena->meter);
 }
 
-// Giving back ---------------------------------------------------------------------------------------------------
+// Giving back -------------------------------------------------------------------------------------
 
 void fa__arena_trim(fa__arena *arena, size_t keep) {
     fa__pages *pages = arena->meter.context->pages;
@@ -160,8 +167,8 @@ void fa__arena_trim(fa__arena *arena, size_t keep) {
     fa__meter_refresh(&arena->meter);
 }
 
-// Puts another first chunk under an empty arena, so that what did not fit last time does next time. Keeps the old
-// one when there is no memory.
+// Puts another first chunk under an empty arena, so that what did not fit last time does next time.
+// Keeps the old one when there is no memory.
 static void replace_first_chunk(fa__arena *arena, size_t size) {
     fa__pages *pages = arena->meter.context->pages;
     fa__chunk chunk;
@@ -180,25 +187,41 @@ static void replace_first_chunk(fa__arena *arena, size_t size) {
     fa__meter_moved(&arena->meter);
 }
 
-void fa__arena_decay(fa__arena *arena) {
+bool fa__arena_end_window(fa__arena *arena) {
     size_t high = arena->high > arena->high_last ? arena->high : arena->high_last;
     arena->high_last = arena->high;
     arena->high = 0;
+    arena->trim_to = SIZE_MAX;
     if (arena->kind != FA__ARENA_OWN && arena->backing == FA__BACKING_CHUNKS) {
         size_t wanted = round_to(high > arena->chunk_size ? high : arena->chunk_size, FA__GRANULE);
         if (wanted > arena->committed || wanted < arena->committed / 4) {
             replace_first_chunk(arena, wanted);
         }
-        return;
+        return false;
     }
     size_t keep = round_to(high > arena->initial ? high : arena->initial, FA__GRANULE);
     // A little more than needed is kept rather than paid for again and again.
-    if (arena->committed > keep && arena->committed - keep > FA__GRANULE + keep / 8) {
-        fa__arena_trim(arena, keep);
+    if (arena->committed > keep && arena->committed - keep > SLACK + keep / 8) {
+        arena->trim_to = keep;
     }
+    return arena->trim_to != SIZE_MAX;
 }
 
-// Setting up ----------------------------------------------------------------------------------------------------
+void fa__arena_trim_step(fa__arena *arena, uint32_t steps_left) {
+    if (arena->committed <= arena->trim_to) {
+        return;
+    }
+    if (arena->high > arena->trim_to) { // It is needed again.
+        arena->trim_to = SIZE_MAX;
+        return;
+    }
+    size_t excess = arena->committed - arena->trim_to;
+    size_t step = round_to(excess / steps_left, FA__GRANULE);
+    step = step > TRIM_STEP_MIN ? step : TRIM_STEP_MIN;
+    fa__arena_trim(arena, step < excess ? arena->committed - step : arena->trim_to);
+}
+
+// Setting up --------------------------------------------------------------------------------------
 
 static void fail_setup(const fa__arena_setup *setup, fa__denial denial, size_t bytes,
                        fa_result *result) {

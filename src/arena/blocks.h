@@ -3,6 +3,8 @@
 
 #include "../core/meter.h"
 
+#include <framealloc/arena.h>
+
 typedef enum fa__arena_kind {
     FA__ARENA_OWN,    // Made by fa_arena_create().
     FA__ARENA_FRAME,  // A slot of a thread's frames.
@@ -18,7 +20,8 @@ typedef enum fa__backing {
 typedef struct fa__block fa__block;
 typedef struct fa__cleanup fa__cleanup;
 
-// A rewind that marks must be held against: those taken before `epoch` that lie beyond `offset` are stale.
+// A rewind that marks must be held against: those taken before `epoch` that lie beyond `offset` are
+// stale.
 typedef struct fa__rewind {
     uint64_t epoch;
     size_t offset;
@@ -42,6 +45,7 @@ typedef struct fa__arena {
     size_t peak;
     size_t high;      // The most of the first block used since the decay window began.
     size_t high_last; // The same in the window before.
+    size_t trim_to;   // What is committed beyond this is being given back.
     size_t waste;
     size_t chunk_size;
     size_t initial; // Never trimmed below this.
@@ -97,7 +101,8 @@ typedef struct fa__arena_setup {
     size_t run_count;
 } fa__arena_setup;
 
-// Sets up a zeroed arena. Fails with FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT, reported, holding nothing.
+// Sets up a zeroed arena. Fails with FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT, reported, holding
+// nothing.
 fa_result fa__arena_setup_memory(fa__arena *arena, const fa__arena_setup *setup);
 
 // Gives all its memory back. Cleanups have run, nothing is in use.
@@ -106,7 +111,8 @@ void fa__arena_release_memory(fa__arena *arena);
 // Runs the cleanups from `offset` on, last first.
 void fa__arena_run_cleanups(fa__arena *arena, size_t offset);
 
-// Gives blocks opened at or after `offset` back and moves the cursor there. No booking, no cleanups.
+// Gives blocks opened at or after `offset` back and moves the cursor there. No booking, no
+// cleanups.
 void fa__arena_drop(fa__arena *arena, size_t offset);
 
 // Starts a new fill: all marks become stale.
@@ -115,8 +121,9 @@ static inline void fa__arena_next_fill(fa__arena *arena) {
     arena->fill_epoch = arena->epoch;
 }
 
-// Notes that everything beyond `offset` was undone. A rewind makes those to higher offsets before it meaningless. When
-// there is no room, an old one is forgotten: a stale mark may then pass for good, a good one never for stale.
+// Notes that everything beyond `offset` was undone. A rewind makes those to higher offsets before
+// it meaningless. When there is no room, an old one is forgotten: a stale mark may then pass for
+// good, a good one never for stale.
 static inline void fa__arena_note_rewind(fa__arena *arena, size_t offset) {
     uint32_t count = arena->rewind_count;
     if (count > 0 && arena->rewinds[count - 1].epoch <= arena->fill_epoch) {
@@ -144,6 +151,9 @@ static inline void fa__arena_note_peak(fa__arena *arena, size_t used) {
 // frame.c: notes what the thread has in use in frames and scratch arenas, before it falls.
 void fa__frames_note_peak(fa__thread *thread);
 
+// Brings the totals of the tag and the context up to date with an arena of its own.
+void fa__arena_publish(fa__arena *arena);
+
 // Notes the peaks of an arena, and of its thread if they may be new, before a part of it is undone.
 static inline void fa__arena_note_undo_peak(fa__arena *arena, size_t used) {
     fa__thread *thread = arena->meter.thread;
@@ -151,16 +161,21 @@ static inline void fa__arena_note_undo_peak(fa__arena *arena, size_t used) {
         (used > arena->high || arena->kind != FA__ARENA_FRAME || thread->is_untidy)) {
         fa__frames_note_peak(thread);
     }
+    if (thread == NULL && used > arena->published) {
+        fa__arena_publish(arena);
+    }
     fa__arena_note_peak(arena, used);
 }
 
-// scratch.c: the position of a scratch arena fell to `offset`, maybe below where open scopes began: they begin there now.
+// scratch.c: the position of a scratch arena fell to `offset`, maybe below where open scopes began:
+// they begin there now.
 void fa__scratch_lower(fa__arena *arena, size_t offset);
 
 // fa__arena_undo() when there is more to undo than bytes of the top run.
 FA_COLD void fa__arena_undo_slow(fa__arena *arena, size_t offset);
 
-// Runs the cleanups from `offset` on and gives back the blocks; the cursor ends at `offset`, the limit is set anew.
+// Runs the cleanups from `offset` on and gives back the blocks; the cursor ends at `offset`, the
+// limit is set anew.
 static inline void fa__arena_undo(fa__arena *arena, size_t offset) {
     fa__meter *meter = &arena->meter;
     fa__run *run = meter->run;
@@ -188,8 +203,13 @@ static inline void fa__arena_undo(fa__arena *arena, size_t offset) {
     fa__meter_arm(meter);
 }
 
-// Ends a decay window: gives back what neither this window nor the one before needed. Only when nothing is in use.
-void fa__arena_decay(fa__arena *arena);
+// Ends a decay window: finds out whether there is much that neither this window nor the one before
+// needed. True when it should be given back, in the steps that follow. Only when nothing is in use.
+bool fa__arena_end_window(fa__arena *arena);
+
+// Gives back so much of it that `steps_left` such steps give back all. Giving back a spike at once
+// would be one itself.
+void fa__arena_trim_step(fa__arena *arena, uint32_t steps_left);
 
 // Gives committed memory beyond `keep` bytes back; what is in use stays.
 void fa__arena_trim(fa__arena *arena, size_t keep);
@@ -197,15 +217,13 @@ void fa__arena_trim(fa__arena *arena, size_t keep);
 // Makes bytes usable behind the cursor of a range. False after setting *denial.
 bool fa__arena_commit(fa__arena *arena, size_t bytes, fa__denial *denial);
 
-// Opens a further block that starts with `bytes` at a multiple of `align`, and returns them; NULL after setting
-// *denial. Small ones become the current block, large ones stand aside so that the current one goes on filling.
+// Opens a further block that starts with `bytes` at a multiple of `align`, and returns them; NULL
+// after setting *denial. Small ones become the current block, large ones stand aside so that the
+// current one goes on filling.
 char *fa__arena_open_block(fa__arena *arena, size_t bytes, size_t align, fa__denial *denial);
 
 // True when a further block for `bytes` at `align` would become the current one.
 bool fa__arena_block_is_current(const fa__arena *arena, size_t bytes, size_t align);
-
-// Brings the totals of the tag and the context up to date with an arena of its own.
-void fa__arena_publish(fa__arena *arena);
 
 // Tells of a failed operation on an arena, and returns `result`.
 fa_result fa__arena_fail(fa__arena *arena, fa__code code, fa_result result, size_t bytes,

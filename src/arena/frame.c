@@ -1,23 +1,25 @@
 // Frames: a ring of arenas per thread.
 //
 //   frames_in_flight = 3:    slot 0        slot 1        slot 2
-//                            frame k-2     frame k-1     frame k (open)        frame k+1 takes slot 0 back
-//                            held          held
+//                            frame k-2     frame k-1     frame k       k+1 takes slot 0 back
+//                            held          held          open
 //
-// fa_frame_end() closes the slot: its limit falls to the cursor, so that every further allocation asks and is refused.
-// The memory is taken back when the frame ends (one in flight, no fence) or when the slot comes round again. Taking
-// back runs the cleanups, unbooks the runs, and moves the cursor to the base; nothing is freed one by one, and no page is
-// touched. Every `decay_frames` frames the slot gives back what it has not needed for two such windows.
+// fa_frame_end() closes the slot: its limit falls to the cursor, so that every further allocation
+// asks and is refused. The memory is taken back when the frame ends (one in flight, no fence) or
+// when the slot comes round again. Taking back runs the cleanups, unbooks the runs, and moves the
+// cursor to the base; nothing is freed one by one, and no page is touched. Every `decay_frames`
+// frames the slot gives back what it has not needed for two such windows.
 #include "frames.h"
 
 #include <string.h>
 
 static const fa__tier frames_tier;
 
-// Making --------------------------------------------------------------------------------------------------------
+// Making ------------------------------------------------------------------------------------------
 
-// Fills of a slot per decay window. Memory outlasts the window after the one that needed it last, so a window is half of
-// decay_frames, and of the frames only one in frames_in_flight fills this slot.
+// Fills of a slot per decay window. Memory outlasts the window after the one that needed it last,
+// so a window is half of decay_frames, and of the frames only one in frames_in_flight fills this
+// slot.
 static uint32_t window(const fa_config *config) {
     uint32_t fills = config->decay_frames / 2 / config->frames_in_flight;
     return fills == 0 ? 1 : fills;
@@ -82,7 +84,7 @@ fa_result fa__frames_make(fa__thread *thread) {
     return FA_OK;
 }
 
-// Figures -------------------------------------------------------------------------------------------------------
+// Figures -----------------------------------------------------------------------------------------
 
 static FA_COLD void raise_peaks(fa__thread *thread, size_t live) {
     if (live > fa__load(&thread->own_peak_bytes)) {
@@ -114,7 +116,7 @@ static size_t open_bytes(const fa__thread *thread) {
     return frames == NULL ? 0 : fa__meter_used(thread->frame) + scratch_bytes(frames);
 }
 
-// Taking memory back --------------------------------------------------------------------------------------------
+// Taking memory back ------------------------------------------------------------------------------
 
 // What happens to the bytes of a frame's runs.
 typedef enum unbooking {
@@ -150,16 +152,38 @@ static void unbook_runs(fa__meter *meter, const fa__run *last, unbooking what) {
     meter->run = what == UNBOOK_END ? meter->run : meter->run_base;
 }
 
-static FA_COLD void end_window(fa__slot *slot) {
+// The arenas that decay with a slot: its own, and with the first slot the scratch arenas too.
+static size_t decaying(fa__slot *slot, fa__arena *arenas[1 + FA__SCRATCH_COUNT]) {
     const fa__thread *thread = slot->arena.meter.thread;
     fa__frames *frames = thread->frames;
-    slot->window_left = window(&thread->context->config);
-    fa__arena_decay(&slot->arena);
+    size_t count = 0;
+    arenas[count++] = &slot->arena;
     for (size_t i = 0; slot == frames->slots && i < FA__SCRATCH_COUNT; i++) {
         if (frames->scratch[i].is_made && frames->scratch[i].depth == 0) {
-            fa__arena_decay(&frames->scratch[i].arena);
+            arenas[count++] = &frames->scratch[i].arena;
         }
     }
+    return count;
+}
+
+// At the end of a window: decides what is to be given back. Then gives it back in as many steps as
+// the window has fills, one at each end of a frame.
+static FA_COLD void end_window(fa__slot *slot) {
+    fa__arena *arenas[1 + FA__SCRATCH_COUNT];
+    size_t count = decaying(slot, arenas);
+    uint32_t fills = window(&slot->arena.meter.context->config);
+    bool has_excess = slot->steps_left != 0;
+    for (size_t i = 0; slot->steps_left == 0 && i < count; i++) {
+        has_excess = fa__arena_end_window(arenas[i]) || has_excess;
+    }
+    if (has_excess && slot->steps_left == 0) {
+        slot->steps_left = fills;
+    }
+    for (size_t i = 0; has_excess && i < count; i++) {
+        fa__arena_trim_step(arenas[i], slot->steps_left);
+    }
+    slot->steps_left -= has_excess ? 1 : 0;
+    slot->window_left = slot->steps_left != 0 ? 1 : fills;
 }
 
 // Empties the slot after its runs are unbooked and its blocks dropped.
@@ -177,7 +201,8 @@ static inline void slot_empty(fa__slot *slot) {
     }
 }
 
-// Takes a held slot's memory back. False when the fence could not be waited for; nothing has changed then.
+// Takes a held slot's memory back. False when the fence could not be waited for; nothing has
+// changed then.
 static FA_COLD bool slot_take_back(fa__thread *thread, fa__slot *slot, bool is_teardown) {
     fa_context *ctx = thread->context;
     if (slot->fence != 0) {
@@ -200,7 +225,7 @@ static FA_COLD bool slot_take_back(fa__thread *thread, fa__slot *slot, bool is_t
     return true;
 }
 
-// Begin and end -------------------------------------------------------------------------------------------------
+// Begin and end -----------------------------------------------------------------------------------
 
 static inline fa_arena *slot_open(fa__thread *thread, fa__slot *slot) {
     fa__meter *meter = &slot->arena.meter;
@@ -259,8 +284,7 @@ fa_arena *fa_frame_begin(fa_context *ctx) {
 
 static FA_COLD void end_refused(fa_arena *frame) {
     if (frame == NULL) {
-        fa__fail(&(fa__failure){
-            .code = FA__CODE_END_WITHOUT_BEGIN, .result = FA_ERR_NO_FRAME, .where = "NULL"});
+        fa__fail(&(fa__failure){.code = FA__CODE_END_WITHOUT_BEGIN, .result = FA_ERR_NO_FRAME});
         return;
     }
     fa__arena *arena = fa__arena_of(frame);
@@ -282,7 +306,8 @@ static void write_history(fa__thread *thread, size_t used) {
     thread->frame_refusals = refusals;
 }
 
-// The end of a frame that is anything but plain: cleanups, blocks, refusals, scratch scopes, memory that outlives it.
+// The end of a frame that is anything but plain: cleanups, blocks, refusals, scratch scopes, memory
+// that outlives it.
 static FA_COLD void close_slow(fa__thread *thread, fa__slot *slot) {
     fa__arena *arena = &slot->arena;
     fa__meter *meter = &arena->meter;
@@ -318,7 +343,8 @@ static FA_COLD void close_slow(fa__thread *thread, fa__slot *slot) {
     thread->ready = thread->times == NULL ? slot : NULL;
 }
 
-// Ends a frame of which only the first run is left, with no call on the way. `current` is the account of its top run.
+// Ends a frame of which only the first run is left, with no call on the way. `current` is the
+// account of its top run.
 static inline void close_plain(fa__thread *thread, fa__slot *slot, fa__account *current) {
     fa__arena *arena = &slot->arena;
     fa__meter *meter = &arena->meter;
@@ -343,7 +369,8 @@ static FA__NOINLINE void close_runs(fa__thread *thread, fa__slot *slot) {
     fa__lease_return(first, first->keep);
 }
 
-// Everything but the common case: another context was used in between, another thread calls, no frame is open.
+// Everything but the common case: another context was used in between, another thread calls, no
+// frame is open.
 static FA_COLD void end_other(fa_arena *frame) {
     fa__thread *thread = frame == NULL ? NULL : fa__arena_of(frame)->meter.thread;
     if (thread == NULL || &thread->frame->arena != frame ||
@@ -384,7 +411,7 @@ fa_arena *fa_frame_current(fa_context *ctx) {
     return thread == NULL || !fa__thread_has_frame(thread) ? NULL : &thread->frame->arena;
 }
 
-// Queries and fences --------------------------------------------------------------------------------------------
+// Queries and fences ------------------------------------------------------------------------------
 
 // The slot of a frame; NULL for any other arena.
 static fa__slot *slot_of(const fa_arena *frame) {
@@ -456,7 +483,7 @@ fa_result fa_frame_stats(fa_arena *frame, fa_frame_stats_result *out) {
     return result;
 }
 
-// The layer's entry in the context ------------------------------------------------------------------------------
+// The layer's entry in the context ----------------------------------------------------------------
 
 // Ends what is open, on behalf of a thread that goes away. Returns whether a frame was open.
 static bool end_all(fa__thread *thread, fa__frames *frames) {

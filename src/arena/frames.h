@@ -14,7 +14,8 @@ struct fa__slot {
     uint64_t fence;
     bool keeps;   // More than one frame is in flight, or a fence is set: memory outlives the frame.
     bool is_held; // The frame has ended, its memory is still valid.
-    uint32_t window_left; // Fills until the decay window ends.
+    uint32_t window_left; // Fills until the decay window, or a step of giving back, ends.
+    uint32_t steps_left;  // Steps of giving back to come.
     fa__run runs[FA__RUNS_MIN];
 };
 

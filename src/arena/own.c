@@ -1,7 +1,8 @@
 // Arenas made by fa_arena_create(): their list in the context, their totals, their end.
 //
-// Each holds its account and a log of one run itself, because its tag never changes. Its bytes enter the totals of
-// tag and context when they are published: at every slow path, reset, and when its owner asks for statistics.
+// Each holds its account and a log of one run itself, because its tag never changes. Its bytes
+// enter the totals of tag and context when they are published: at every slow path, reset, and when
+// its owner asks for statistics.
 #include "blocks.h"
 
 #include <string.h>
@@ -28,7 +29,7 @@ void fa__arena_publish(fa__arena *arena) {
     fa__raise(&ctx->own_peak, fa__shared_add(&ctx->own_live, change) + change);
 }
 
-// The list ------------------------------------------------------------------------------------------------------
+// The list ----------------------------------------------------------------------------------------
 
 static void link_arena(fa__arena *arena) {
     fa_context *ctx = arena->meter.context;
@@ -116,7 +117,7 @@ static void return_leases_owned(fa_context *ctx) {
     for_owned(ctx, return_lease_of_one);
 }
 
-// Making and ending ---------------------------------------------------------------------------------------------
+// Making and ending -------------------------------------------------------------------------------
 
 // The name of the first field that is not allowed; NULL when all are.
 static const char *bad_field(fa_context *ctx, const fa_arena_desc *desc) {

@@ -3,9 +3,9 @@
 //   arena 0:  | outer scope ....... | inner scope ....... | free
 //   scopes:     {epoch, offset, account before}, {...}
 //
-// Every scope has an epoch of its arena that no other scope ever had, and its value carries it: that is how a scope that
-// has ended already is told from one that has not. `kept` scopes were open before the present frame; the frame's end
-// closes the others.
+// Every scope has an epoch of its arena that no other scope ever had, and its value carries it:
+// that is how a scope that has ended already is told from one that has not. `kept` scopes were open
+// before the present frame; the frame's end closes the others.
 #include "frames.h"
 
 #include <string.h>
@@ -154,15 +154,17 @@ fa_scratch fa_scratch_begin(fa_context *ctx, fa_arena *const *conflicts, size_t 
     return scratch_open(thread, scratch, account);
 }
 
-// Closes the only scope of an arena when there is nothing to it but bytes of one tag. False when there is more.
+// Closes the only scope of an arena when there is nothing to it but bytes of one tag. False when
+// there is more.
 static inline bool close_only(fa__thread *thread, fa__scratch_arena *scratch) {
     fa__arena *arena = &scratch->arena;
     fa__meter *meter = &arena->meter;
     const fa__account *account = meter->run->account;
     size_t used = (size_t)(meter->arena.cursor - arena->base);
     if (FA_UNLIKELY(scratch->depth != 1 || arena->cleanups != NULL || arena->blocks != NULL ||
-                    meter->run != meter->run_base || account->room > account->keep ||
-                    used > arena->high || meter->stop == meter->arena.cursor)) {
+                    meter->run != meter->run_base || account->keep == 0 ||
+                    account->room > account->keep || used > arena->high ||
+                    meter->stop == meter->arena.cursor)) {
         return false;
     }
     fa__frames *frames = thread->frames;

@@ -1,6 +1,8 @@
 // Allocators bound to a tag: the tag is current for just the one allocation.
 #include "../core/meter.h"
 
+#include <framealloc/arena.h>
+
 fa_tagged fa_tagged_make(fa_context *ctx, fa_tag tag) {
     return (fa_tagged){ctx, tag};
 }

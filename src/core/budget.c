@@ -54,7 +54,8 @@ fa_result fa_budget_set(fa_context *ctx, fa_tag tag, const fa_budget *budget) {
     update_lines_locked(ctx);
     fa__shared_add(&ctx->epoch, 1);
     fa__os_mutex_unlock(&ctx->lock);
-    // What this thread has leased and not used comes back at once, so that the new line is exact for it.
+    // What this thread has leased and not used comes back at once, so that the new line is exact
+    // for it.
     fa__leases_return(ctx);
     return FA_OK;
 }

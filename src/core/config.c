@@ -68,7 +68,8 @@ static bool is_backend(const fa_backend *backend) {
            backend->page_size <= 64 * KIB;
 }
 
-// The name of the first field that is not allowed; NULL when all are. Defaults are filled in already.
+// The name of the first field that is not allowed; NULL when all are. Defaults are filled in
+// already.
 static const char *bad_field(const fa_config *config) {
     if (config->frame_reserve > RESERVE_MAX) {
         return "frame_reserve";

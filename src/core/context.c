@@ -1,8 +1,8 @@
 // Making and ending a context.
 //
-// The first block of bookkeeping memory holds, in this order: the context, its page source, the first chunk of tags,
-// the first thread's state. Everything else hangs off it, so ending a context is walking the tiers, then the
-// page source.
+// The first block of bookkeeping memory holds, in this order: the context, its page source, the
+// first chunk of tags, the first thread's state. Everything else hangs off it, so ending a context
+// is walking the tiers, then the page source.
 #include "meter.h"
 
 #include <string.h>

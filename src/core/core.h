@@ -11,7 +11,7 @@
 #include "../os/os.h"
 #include "fail.h"
 #include "pages.h"
-#include <framealloc/arena.h>
+#include <framealloc/base.h>
 #include <framealloc/budget.h>
 #include <framealloc/context.h>
 #include <framealloc/diagnostics.h>
@@ -58,9 +58,9 @@ struct fa__tag {
     char path[FA__PATH_BYTES];
 };
 
-// What one holder uses of one tag. A holder is an arena made by fa_arena_create(), or one of the three arenas of a
-// thread: so no two limits are ever derived from the same lease. Bytes in use are granted - room; others read them as
-// fa__account_publish() or the end of a frame last left them.
+// What one holder uses of one tag. A holder is an arena made by fa_arena_create(), or one of the
+// three arenas of a thread: so no two limits are ever derived from the same lease. Bytes in use are
+// granted - room; others read them as fa__account_publish() or the end of a frame last left them.
 typedef struct fa__account {
     size_t room;    // Of what is granted, unused.
     size_t granted; // Leased from the tag.
@@ -102,18 +102,20 @@ typedef struct fa__meter {
 // Entries a log must have at least, the one before its base included.
 #define FA__RUNS_MIN (FA__RUNS_SPARE + 32)
 
-// What a higher layer registers so that the core can reach it: called with no lock held unless said otherwise.
+// What a higher layer registers so that the core can reach it: called with no lock held unless said
+// otherwise.
 typedef struct fa__tier {
     // Takes down what the layer keeps for a thread. The thread may be gone already.
     void (*thread_detach)(fa__thread *thread);
     // Gives back unused memory beyond `keep` bytes an arena. On the thread itself.
     void (*thread_trim)(fa__thread *thread, size_t keep);
-    // Books what the calling thread's arenas have used since the last boundary, and rearms them. `thread` is its
-    // state, NULL if it has none. The accounts are published afterwards.
+    // Books what the calling thread's arenas have used since the last boundary, and rearms them.
+    // `thread` is its state, NULL if it has none. The accounts are published afterwards.
     void (*settle)(fa_context *ctx, fa__thread *thread);
     // Bytes the thread has in use in scopes that are open. On the thread itself.
     size_t (*open_bytes)(const fa__thread *thread);
-    // Gives back the unused leases of arenas that have accounts of their own and that the calling thread owns.
+    // Gives back the unused leases of arenas that have accounts of their own and that the calling
+    // thread owns.
     void (*return_leases)(fa_context *ctx);
     // Reports and frees what is left of the layer in a context. Returns how many things were live.
     size_t (*context_destroy)(fa_context *context);
@@ -208,7 +210,7 @@ struct fa_context {
     uint32_t pins;    // Threads that are exiting in it. Guarded by the global lock.
 };
 
-// thread.c ------------------------------------------------------------------------------------------------------
+// thread.c ----------------------------------------------------------------------------------------
 
 // True between fa_frame_begin() and fa_frame_end().
 static inline bool fa__thread_has_frame(const fa__thread *thread) {
@@ -219,8 +221,9 @@ static inline bool fa__thread_has_frame(const fa__thread *thread) {
 void fa__context_enlist(fa_context *ctx);
 void fa__context_delist(fa_context *ctx);
 
-// The thread states last found, the latest first. `serial` is the key: a dead context's never comes back, and a state
-// is not looked at before its key was. Never NULL: an empty entry holds fa__nobody.
+// The thread states last found, the latest first. `serial` is the key: a dead context's never comes
+// back, and a state is not looked at before its key was. Never NULL: an empty entry holds
+// fa__nobody.
 typedef struct fa__thread_cache {
     uint64_t serial;
     fa__thread *thread;
@@ -236,7 +239,8 @@ fa__thread *fa__thread_find(fa_context *ctx);
 // The calling thread's state, made on first use; NULL after a reported failure.
 FA_COLD fa__thread *fa__thread_attach_slow(fa_context *ctx);
 
-// True when the context is the last one the calling thread used: its state is then fa__thread_caches[0].thread.
+// True when the context is the last one the calling thread used: its state is then
+// fa__thread_caches[0].thread.
 static inline bool fa__thread_is_last(const fa_context *ctx) {
     return FA_LIKELY(fa__thread_caches[0].serial == ctx->serial);
 }
@@ -262,13 +266,14 @@ static inline void fa__refusal_count(fa__thread *thread, fa__account *account) {
 // Drops the calling thread's cached pointer to its state in a context.
 void fa__thread_forget(const fa_context *ctx);
 
-// Books and publishes everything the calling thread has used so far, in all its arenas. Returns its state if it has one.
+// Books and publishes everything the calling thread has used so far, in all its arenas. Returns its
+// state if it has one.
 fa__thread *fa__settle(fa_context *ctx);
 
 // phase.c: adds a thread's phases to those of threads that are gone. Under context->lock.
 void fa__phases_retire_locked(fa__thread *thread);
 
-// context.c -----------------------------------------------------------------------------------------------------
+// context.c ---------------------------------------------------------------------------------------
 
 // Makes a layer known to the context. Idempotent.
 void fa__tier_register(fa_context *ctx, fa__tier_index index, const fa__tier *tier);
@@ -285,7 +290,7 @@ static inline uint32_t fa__hash(const char *text, size_t length) {
     return value;
 }
 
-// tag.c ---------------------------------------------------------------------------------------------------------
+// tag.c -------------------------------------------------------------------------------------------
 
 // The shared side of a tag, NULL when the context has no such tag.
 fa__tag *fa__tag_get(fa_context *ctx, fa_tag tag);
@@ -319,8 +324,8 @@ static inline void fa__account_publish(fa__account *account) {
 // Publishes every account of the thread.
 void fa__accounts_publish(fa__thread *thread);
 
-// The account if its chunk exists. Any thread; but only the owner may look at account->tag, which is NULL until it
-// has used the account.
+// The account if its chunk exists. Any thread; but only the owner may look at account->tag, which
+// is NULL until it has used the account.
 static inline fa__account *fa__account_at(fa__thread *thread, fa__holder holder, uint32_t id) {
     fa__account *chunk = fa__load_acquire(&thread->accounts[holder][id / FA__TAG_CHUNK]);
     return chunk == NULL ? NULL : &chunk[id % FA__TAG_CHUNK];
@@ -332,10 +337,11 @@ fa_result fa__tag_fail(fa_context *ctx, fa_tag tag, fa_result result);
 // Makes the root tag; false when there is no memory.
 bool fa__tag_create_root(fa_context *ctx);
 
-// lease.c -------------------------------------------------------------------------------------------------------
+// lease.c -----------------------------------------------------------------------------------------
 
-// Leases at least `need` bytes, if possible `want`, for an account. Returns FA_OK; or FA_ERR_BUDGET with the tag
-// whose budget refused, nothing having changed. Calls soft-line callbacks: every structure must be consistent.
+// Leases at least `need` bytes, if possible `want`, for an account. Returns FA_OK; or FA_ERR_BUDGET
+// with the tag whose budget refused, nothing having changed. Calls soft-line callbacks: every
+// structure must be consistent.
 typedef struct fa__lease_wish {
     size_t need;      // At least.
     size_t want;      // If possible.
@@ -351,7 +357,8 @@ void fa__lease_note_peak(const fa__account *account);
 // Gives back what an account holds beyond its bytes and `keep`.
 void fa__lease_return(fa__account *account, size_t keep);
 
-// After bytes of an account fell: shows it, and gives room back at once while more is in use than a line allows.
+// After bytes of an account fell: shows it, and gives room back at once while more is in use than a
+// line allows.
 static inline void fa__account_give_back(fa__account *account) {
     if (FA_UNLIKELY(account->keep == 0)) {
         fa__lease_return(account, 0);
@@ -359,10 +366,12 @@ static inline void fa__account_give_back(fa__account *account) {
     fa__account_show(account);
 }
 
-// Recomputes how much of its lease an account may keep unused between frames: everything where no line is near.
+// Recomputes how much of its lease an account may keep unused between frames: everything where no
+// line is near.
 void fa__lease_update_keep(fa__account *account);
 
-// True when `need` more bytes would cross a line that has not been crossed: time to call back unused leases.
+// True when `need` more bytes would cross a line that has not been crossed: time to call back
+// unused leases.
 bool fa__lease_is_tight(const fa__account *account, size_t need);
 
 // Gives back what the calling thread has leased and not used, in all its arenas, and rearms them.

@@ -1,5 +1,5 @@
-// Telling of a failure: recorded for the thread, counted, reported, and in strict mode fatal. Nothing is allocated; the
-// sentence is written only when somebody asks for it.
+// Telling of a failure: recorded for the thread, counted, reported, and in strict mode fatal.
+// Nothing is allocated; the sentence is written only when somebody asks for it.
 #include "meter.h"
 
 #include <stdio.h>
@@ -88,6 +88,10 @@ fa_result fa__fail(const fa__failure *failure) {
         last.in_report = true;
         fn(&report, user);
         last.in_report = false;
+        if (failure->result != FA_OK) {
+            record(&report,
+                   (int)failure->code); // The function may have failed at something itself.
+        }
     }
     if (is_fatal(ctx, &report)) {
         abort();

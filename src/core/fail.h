@@ -1,4 +1,5 @@
-// How a failure is told: to the thread's fa_last_error(), to the context's report function, to strict mode.
+// How a failure is told: to the thread's fa_last_error(), to the context's report function, to
+// strict mode.
 #pragma once
 
 #include "codes.h"
@@ -15,8 +16,8 @@ typedef struct fa__failure {
     bool quiet;        // No report and no strict abort: only fa_last_error().
 } fa__failure;
 
-// Records and reports. Returns failure->result, so that callers can return it. Must be called with no lock held and
-// every structure consistent, because the report function may use the library.
+// Records and reports. Returns failure->result, so that callers can return it. Must be called with
+// no lock held and every structure consistent, because the report function may use the library.
 fa_result fa__fail(const fa__failure *failure);
 
 // The same for failures that know little: a bad argument, named by `where`.

@@ -3,20 +3,21 @@
 //      root      charged ............................ | hard
 //       +- ai    charged ............ | soft | hard
 //           +- ai/path   charged ....
-//                          = granted[thread 1] + granted[thread 2] + ...      (each granted = in use + room)
+//                          = granted[thread 1] + granted[thread 2] + ...   granted = in use + room
 //
-// A holder (an fa__account) leases bytes from its tag before it uses them, and the lease is charged to the tag and to
-// every parent. So the bytes in use never exceed what is charged, and what is charged never exceeds a hard line: each
-// charge is one compare-and-swap that refuses to pass it. Leases shrink as a line comes near: together, the tags below
-// it share a 16th of what is left, and between frames a thread keeps a 64th of the line. That bounds how early a thread
-// can be refused; budget.h states the margin. Under a soft line a lease ends exactly at the line, so that the allocation
-// that needs more is the one that reports it. Before one thread crosses a line its own unused leases are called back
-// (arena.c), so one thread alone is never refused early.
+// A holder (an fa__account) leases bytes from its tag before it uses them, and the lease is charged
+// to the tag and to every parent. So the bytes in use never exceed what is charged, and what is
+// charged never exceeds a hard line: each charge is one compare-and-swap that refuses to pass it.
+// Leases shrink as a line comes near: together, the tags below it share a 16th of what is left, and
+// between frames a thread keeps a 64th of the line. That bounds how early a thread can be refused;
+// budget.h states the margin. Under a soft line a lease ends exactly at the line, so that the
+// allocation that needs more is the one that reports it. Before one thread crosses a line its own
+// unused leases are called back (arena.c), so one thread alone is never refused early.
 #include "meter.h"
 
-#define LEASE_SHARE                                                                                \
-    (16u * FA__HOLDER_COUNT) // Of what is left: a thread has that many accounts per tag.
-#define KEEP_SHARE (64u * FA__HOLDER_COUNT) // Of the line.
+// Of what is left under a line, and of the line. A thread has that many accounts per tag.
+#define LEASE_SHARE (16u * FA__HOLDER_COUNT)
+#define KEEP_SHARE (64u * FA__HOLDER_COUNT)
 
 typedef enum charge_result { CHARGE_DONE, CHARGE_REFUSED } charge_result;
 
@@ -130,10 +131,11 @@ static void tell(fa_context *ctx, fa__tag *tag, size_t requested, size_t charged
 static void report_crossings(fa_context *ctx, fa__tag *tag, size_t requested, size_t leased) {
     for (fa__tag *node = tag; node != NULL; node = node->parent) {
         size_t charged = fa__load(&node->charged);
+        size_t before = charged > leased ? charged - leased : 0; // A callback may have freed some.
         size_t soft = fa__load(&node->soft);
         uint32_t not_yet = 0;
         if (charged > soft && atomic_compare_exchange_strong(&node->soft_crossed, &not_yet, 1)) {
-            tell(ctx, node, requested, charged - leased, false);
+            tell(ctx, node, requested, before, false);
             fa__fail(&(fa__failure){.context = ctx,
                                     .code = FA__CODE_SOFT_BUDGET,
                                     .result = FA_OK,
@@ -145,7 +147,7 @@ static void report_crossings(fa_context *ctx, fa__tag *tag, size_t requested, si
         not_yet = 0;
         if (charged > hard && fa__load(&node->policy) == FA_BUDGET_WARN &&
             atomic_compare_exchange_strong(&node->hard_crossed, &not_yet, 1)) {
-            tell(ctx, node, requested, charged - leased, true);
+            tell(ctx, node, requested, before, true);
             fa__fail(&(fa__failure){.context = ctx,
                                     .code = FA__CODE_BUDGET_PASSED,
                                     .result = FA_OK,

@@ -67,8 +67,8 @@ fa_result fa__meter_reserve_runs(fa__meter *meter) {
     if (meter->run <= meter->run_guard) {
         return FA_OK;
     }
-    // The old log stays behind in the bookkeeping memory: each is half the next, so all of them together are no
-    // more than the last.
+    // The old log stays behind in the bookkeeping memory: each is half the next, so all of them
+    // together are no more than the last.
     size_t used = (size_t)(meter->run - meter->run_base) + 2;
     size_t capacity = 2 * (used + FA__RUNS_SPARE);
     fa__denial denial = FA__DENIED_BY_BACKEND;

@@ -3,10 +3,11 @@
 //   bytes in use  0 ........ run 0: root ........|.... run 1: ai ....|.... run 2: root ....|
 //                                                                           ^ booked       ^ cursor
 //
-// The log of runs says who was current over which stretch, and how long each is. What lies between `booked` and the
-// cursor is not in it yet and belongs to the top run. Booking happens when the tag changes and when a scope opens or
-// closes (DESIGN rule 2): the bytes are added to the run and taken from the room of its account. The limit of the
-// arena is the nearest of `stop` and that room (rule 1).
+// The log of runs says who was current over which stretch, and how long each is. What lies between
+// `booked` and the cursor is not in it yet and belongs to the top run. Booking happens when the tag
+// changes and when a scope opens or closes (DESIGN rule 2): the bytes are added to the run and
+// taken from the room of its account. The limit of the arena is the nearest of `stop` and that room
+// (rule 1).
 //
 // Invariants: the runs' bytes add up to the bytes in use, less what is not booked;
 //             cursor <= limit <= stop <= end; room <= granted in every account.
@@ -31,7 +32,8 @@ static inline bool fa__meter_is_closed(const fa__meter *meter) {
     return meter->is_closed || (meter->is_frame && meter->thread->frame != meter);
 }
 
-// Lets an open meter hand out what `stop` and the top account's room allow. Everything must be booked.
+// Lets an open meter hand out what `stop` and the top account's room allow. Everything must be
+// booked.
 static inline void fa__meter_arm(fa__meter *meter) {
     char *stop = meter->stop;
     size_t lease = meter->run->account->room;
@@ -66,15 +68,16 @@ static inline void fa__meter_switch(fa__meter *meter, fa__account *account) {
 // Starts an empty log of `count` zeroed entries, charged to `account`.
 void fa__meter_set_runs(fa__meter *meter, fa__run *runs, size_t count, fa__account *account);
 
-// Makes sure that the log stands below its guard. FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT, nothing having changed.
+// Makes sure that the log stands below its guard. FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT, nothing
+// having changed.
 fa_result fa__meter_reserve_runs(fa__meter *meter);
 
-// Recomputes `stop` from the block's end, the byte limit, and whether allocations are watched; then the limit, which is
-// the cursor when the meter is closed. Call after any of them changed.
+// Recomputes `stop` from the block's end, the byte limit, and whether allocations are watched; then
+// the limit, which is the cursor when the meter is closed. Call after any of them changed.
 void fa__meter_refresh(fa__meter *meter);
 
-// Takes back all bytes of a meter whose log is a single run. Booked bytes go back to the account; the rest never came off
-// it. The caller moves the cursor.
+// Takes back all bytes of a meter whose log is a single run. Booked bytes go back to the account;
+// the rest never came off it. The caller moves the cursor.
 static inline void fa__meter_unbook_only(fa__meter *meter) {
     fa__run *run = meter->run_base;
     fa__account *account = run->account;
@@ -89,8 +92,8 @@ static inline void fa__meter_unbook_only(fa__meter *meter) {
     }
 }
 
-// Takes back what is booked beyond `used` bytes, from the top. The caller moves the cursor (and origin) itself, then
-// calls fa__meter_moved(). The account current before stays current.
+// Takes back what is booked beyond `used` bytes, from the top. The caller moves the cursor (and
+// origin) itself, then calls fa__meter_moved(). The account current before stays current.
 void fa__meter_unwind(fa__meter *meter, size_t used);
 
 // The cursor has been put somewhere else: nothing is unbooked there.

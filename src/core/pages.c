@@ -1,13 +1,14 @@
 // The page source of a context.
 //
 //   backend ──┬── ranges       reserve first, commit later: reserved arenas
-//             ├── regions      2 MiB each, cut into chunks of 4 KiB to 1 MiB by halving (a buddy system)
+//             ├── regions      2 MiB each, cut into chunks of 4 KiB to 1 MiB (a buddy system)
 //             ├── dedicated    a chunk above 1 MiB is a reservation of its own
 //             └── bookkeeping  blocks of 64 KiB, bump-allocated, never freed one by one
 //
-// A region is committed granule by granule (64 KiB) as chunks need it, and stays committed when they are freed, so
-// that a group that comes and goes costs no system call. One empty region is kept; further ones go back at once.
-// Every commit passes charge_commit(), the only place that knows memory_limit.
+// A region is committed granule by granule (64 KiB) as chunks need it, and stays committed when
+// they are freed, so that a group that comes and goes costs no system call. One empty region is
+// kept; further ones go back at once. Every commit passes charge_commit(), the only place that
+// knows memory_limit.
 //
 // Where the backend cannot commit, regions are not used: each chunk is a reservation of its own.
 #include "pages.h"
@@ -129,7 +130,7 @@ static size_t round_up(size_t size, size_t step) {
     return (size + (step - 1)) & ~(step - 1);
 }
 
-// Chunks --------------------------------------------------------------------------------------------------------
+// Chunks ------------------------------------------------------------------------------------------
 
 static void list_push(fa__pages *pages, unit *head, unsigned order) {
     unit **list = free_list(pages, order);
@@ -223,7 +224,8 @@ static bool region_commit(fa__pages *pages, fa__region *region, size_t offset, s
     return true;
 }
 
-// Takes a free chunk of an order, halving a larger one when there is none. NULL when all regions are full.
+// Takes a free chunk of an order, halving a larger one when there is none. NULL when all regions
+// are full.
 static unit *unit_take(fa__pages *pages, unsigned order) {
     unsigned from = order;
     while (from < ORDERS && *free_list(pages, from) == NULL) {
@@ -324,8 +326,8 @@ void fa__chunk_release(fa__pages *pages, fa__chunk chunk) {
     fa__os_mutex_unlock(&pages->lock);
 }
 
-// Decommits the granules inside free chunks of a region. Smaller free chunks never fill a granule: they would have
-// been joined.
+// Decommits the granules inside free chunks of a region. Smaller free chunks never fill a granule:
+// they would have been joined.
 static void region_trim(fa__pages *pages, fa__region *region) {
     for (size_t i = 0; i < UNITS_PER_REGION; i += UNITS_PER_GRANULE) {
         const unit *head = &region->units[i];
@@ -358,7 +360,7 @@ void fa__pages_trim(fa__pages *pages) {
     fa__os_mutex_unlock(&pages->lock);
 }
 
-// Bookkeeping ---------------------------------------------------------------------------------------------------
+// Bookkeeping -------------------------------------------------------------------------------------
 
 static bool meta_grow(fa__pages *pages, size_t size, fa__denial *denial) {
     size_t bytes = round_up(size + 64, META_BYTES);

@@ -1,5 +1,5 @@
-// The page source: every byte a context holds comes through here, so that memory_limit holds and every failure of
-// the backend has one place to surface. See pages.c for the picture.
+// The page source: every byte a context holds comes through here, so that memory_limit holds and
+// every failure of the backend has one place to surface. See pages.c for the picture.
 #pragma once
 
 #include "../os/atomic.h"
@@ -53,7 +53,8 @@ static inline bool fa__pages_can_commit(const fa__pages *pages) {
     return pages->backend.commit != NULL;
 }
 
-// A committed chunk of at least `size` bytes, at a multiple of `align` at most FA__CHUNK_MAX. Takes the lock.
+// A committed chunk of at least `size` bytes, at a multiple of `align` at most FA__CHUNK_MAX. Takes
+// the lock.
 bool fa__chunk_acquire(fa__pages *pages, size_t size, size_t align, fa__chunk *out,
                        fa__denial *denial);
 void fa__chunk_release(fa__pages *pages, fa__chunk chunk);
@@ -61,11 +62,13 @@ void fa__chunk_release(fa__pages *pages, fa__chunk chunk);
 // Gives free chunks back to the backend. Takes the lock.
 void fa__pages_trim(fa__pages *pages);
 
-// Zeroed bookkeeping memory, 64-aligned, that lives until the page source ends. NULL when refused. Takes the lock.
+// Zeroed bookkeeping memory, 64-aligned, that lives until the page source ends. NULL when refused.
+// Takes the lock.
 void *fa__meta_alloc(fa__pages *pages, size_t size, fa__denial *denial);
 
-// Makes a page source inside the first block it takes from the backend, with `extra` bytes of zeroed memory for
-// its owner before it, 64-aligned. NULL when refused. End it with fa__pages_destroy().
+// Makes a page source inside the first block it takes from the backend, with `extra` bytes of
+// zeroed memory for its owner before it, 64-aligned. NULL when refused. End it with
+// fa__pages_destroy().
 fa__pages *fa__pages_create(const fa_backend *backend, size_t limit, size_t extra, void **owner,
                             fa__denial *denial);
 void fa__pages_destroy(fa__pages *pages);

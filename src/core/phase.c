@@ -1,8 +1,9 @@
 // Phases: a stack of open ones per thread, and records by name.
 //
-// Bytes come from how much the thread had allocated when the phase began and when it ended; what was undone in between
-// still counts, because undoing adds to a total that never falls. When a thread goes away its records are added to
-// the context's and its counts emptied, so a thread that takes its state over starts from nothing.
+// Bytes come from how much the thread had allocated when the phase began and when it ended; what
+// was undone in between still counts, because undoing adds to a total that never falls. When a
+// thread goes away its records are added to the context's and its counts emptied, so a thread that
+// takes its state over starts from nothing.
 #include "meter.h"
 
 #include <framealloc/phase.h>
@@ -171,7 +172,8 @@ fa_result fa_phase_end(fa_context *ctx, fa_phase_stats *out) {
     return FA_OK;
 }
 
-// Adds the records of that name in one set. Others may be writing to it: its names are complete up to `count`.
+// Adds the records of that name in one set. Others may be writing to it: its names are complete up
+// to `count`.
 static bool add_from(fa__phases *phases, const char *name, fa_phase_stats *out) {
     uint32_t count = phases == NULL ? 0 : fa__load_acquire(&phases->count);
     for (uint32_t i = 0; i < count; i++) {

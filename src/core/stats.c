@@ -1,5 +1,5 @@
-// Adding up. The calling thread's arenas are booked first, so that its own figures are exact; everything else is read
-// from what the other threads have published at their boundaries.
+// Adding up. The calling thread's arenas are booked first, so that its own figures are exact;
+// everything else is read from what the other threads have published at their boundaries.
 #include "meter.h"
 
 #include <string.h>

@@ -1,7 +1,8 @@
 // The tag tree and the current tag of each thread.
 //
-// Tags are kept in chunks of 64 that never move; a tag is published by raising tag_count after it is complete, so
-// readers need no lock. Each thread has an account per tag it has used, in chunks of the same shape.
+// Tags are kept in chunks of 64 that never move; a tag is published by raising tag_count after it
+// is complete, so readers need no lock. Each thread has an account per tag it has used, in chunks
+// of the same shape.
 #include "meter.h"
 
 #include <string.h>
@@ -14,10 +15,9 @@ fa__tag *fa__tag_get(fa_context *ctx, fa_tag tag) {
 }
 
 fa_result fa__tag_fail(fa_context *ctx, fa_tag tag, fa_result result) {
-    fa__failure failure = {.context = ctx, .result = result, .tag = tag, .where = "tag"};
+    fa__failure failure = {.context = ctx, .result = result, .tag = tag};
     if (result == FA_ERR_INVALID) {
         failure.code = FA__CODE_UNKNOWN_TAG;
-        failure.tag = FA_TAG_ROOT;
         failure.limit = fa_tag_count(ctx);
     } else if (result == FA_ERR_OUT_OF_MEMORY) {
         failure.code = FA__CODE_OS_REFUSED;
@@ -201,7 +201,8 @@ fa__account *fa__account_get(fa__thread *thread, fa__holder holder, fa_tag tag, 
     return account;
 }
 
-// Gives the thread a frame account for every tag that fits its table, so that a push need only compare with `known`.
+// Gives the thread a frame account for every tag that fits its table, so that a push need only
+// compare with `known`.
 static fa_result learn_tags(fa__thread *thread) {
     fa_result result = FA_OK;
     uint32_t count = fa_tag_count(thread->context);
@@ -227,7 +228,7 @@ void fa__accounts_publish(fa__thread *thread) {
     }
 }
 
-// The current tag -----------------------------------------------------------------------------------------------
+// The current tag ---------------------------------------------------------------------------------
 
 static inline void push(fa__thread *thread, fa__account *account) {
     fa__meter *meter = thread->frame;
@@ -274,7 +275,8 @@ fa_result fa_tag_push(fa_context *ctx, fa_tag tag) {
         return push_slow(ctx, tag);
     }
     const fa__meter *meter = thread->frame;
-    // Every pop may need a log entry, and a pop cannot fail: so a push finds room for this one's and theirs.
+    // Every pop may need a log entry, and a pop cannot fail: so a push finds room for this one's
+    // and theirs.
     if (FA_UNLIKELY(thread->depth == FA_TAG_DEPTH_MAX || meter->run > meter->run_guard)) {
         return push_slow(ctx, tag);
     }

@@ -1,14 +1,16 @@
 // The state of each (context, thread) pair.
 //
-//   thread-local cache ──serial matches──> fa__thread ──> frame meter, current account, accounts by tag
+//   thread-local cache ──serial matches──> fa__thread ──> frame meter, accounts by tag
 //        miss: look through context->threads for this thread's id; none: attach
 //
-// A state is made on first use and belongs to the context. When its thread exits, or detaches, it is emptied and kept
-// for the next thread that comes, with its address space, so that threads that come and go cost nothing new.
+// A state is made on first use and belongs to the context. When its thread exits, or detaches, it
+// is emptied and kept for the next thread that comes, with its address space, so that threads that
+// come and go cost nothing new.
 //
-// Exit and destruction may come in either order: both take the global lock, which guards the list of living
-// contexts. A thread that exits looks only at contexts in that list; a context that is destroyed leaves the list
-// first. Cached pointers are keyed by a serial that is never used twice, so a stale one is never followed.
+// Exit and destruction may come in either order: both take the global lock, which guards the list
+// of living contexts. A thread that exits looks only at contexts in that list; a context that is
+// destroyed leaves the list first. Cached pointers are keyed by a serial that is never used twice,
+// so a stale one is never followed.
 #include "meter.h"
 
 #include <stdio.h>
@@ -72,7 +74,8 @@ fa__thread *fa__thread_find(fa_context *ctx) {
     return thread == NULL ? NULL : cache(ctx, thread);
 }
 
-// A living context in which the calling thread has a state, pinned so that it outlives what follows; NULL: none left.
+// A living context in which the calling thread has a state, pinned so that it outlives what
+// follows; NULL: none left.
 static fa_context *pin_next(uint64_t self, fa__thread **thread) {
     fa__os_global_lock();
     fa_context *ctx = living;
@@ -89,8 +92,8 @@ static fa_context *pin_next(uint64_t self, fa__thread **thread) {
     return ctx;
 }
 
-// Runs at thread exit. Contexts are taken one at a time, because retiring may call the report function, which may
-// do anything, such as making or ending other contexts.
+// Runs at thread exit. Contexts are taken one at a time, because retiring may call the report
+// function, which may do anything, such as making or ending other contexts.
 static void on_thread_exit(void) {
     uint64_t self = fa__os_thread_id();
     fa__thread *thread = NULL;
@@ -122,7 +125,8 @@ static void reset_idle(fa__thread *thread) {
     thread->frame = &thread->idle;
 }
 
-// Makes a new state, in one piece so that a failure takes nothing. NULL when there is no memory for it.
+// Makes a new state, in one piece so that a failure takes nothing. NULL when there is no memory for
+// it.
 static fa__thread *thread_create(fa_context *ctx, fa__denial *denial) {
     typedef struct first_piece {
         fa__thread thread;
@@ -300,7 +304,7 @@ void fa__thread_retire(fa__thread *thread) {
     fa__os_mutex_unlock(&ctx->lock);
 }
 
-// The list of living contexts -----------------------------------------------------------------------------------
+// The list of living contexts ---------------------------------------------------------------------
 
 void fa__context_enlist(fa_context *ctx) {
     ctx->serial = fa__shared_add(&next_serial, 1);

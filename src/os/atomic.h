@@ -1,7 +1,7 @@
 // The one place that knows compiler atomics and thread-local storage.
 //
-// Counters that one thread writes and others read are loaded and stored relaxed: on every target that is a plain
-// move, and ThreadSanitizer sees that it is meant.
+// Counters that one thread writes and others read are loaded and stored relaxed: on every target
+// that is a plain move, and ThreadSanitizer sees that it is meant.
 #pragma once
 
 #include <stdatomic.h>
@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The initial-exec model costs one load; the default model of a shared library costs a call (NUMBERS: 2.7 ns).
+// The initial-exec model costs one load; the default model of a shared library costs a call
+// (NUMBERS: 2.7 ns).
 #if defined(__GNUC__) && !defined(_WIN32)
 #define FA__THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
 #else

@@ -1,5 +1,5 @@
-// Everything the library needs from an operating system. One implementation per system, each behind one
-// whole-file #if: os_posix.c, os_windows.c.
+// Everything the library needs from an operating system. One implementation per system, each behind
+// one whole-file #if: os_posix.c, os_windows.c.
 //
 // Pages: `ptr` and `size` are multiples of fa__os_page_size() unless said otherwise.
 #pragma once
@@ -11,15 +11,16 @@
 // Bytes per page, at least 4 KiB. Constant for the life of the process.
 size_t fa__os_page_size(void);
 
-// Reserves `size` bytes of address space at a multiple of `align` (a power of two, at least a page), not
-// accessible and backed by nothing. NULL when there is none.
+// Reserves `size` bytes of address space at a multiple of `align` (a power of two, at least a
+// page), not accessible and backed by nothing. NULL when there is none.
 void *fa__os_reserve(size_t size, size_t align);
 
-// Makes a part of a reservation readable and writable, zeroed unless it was committed already. False when memory is
-// refused; nothing has changed then.
+// Makes a part of a reservation readable and writable, zeroed unless it was committed already.
+// False when memory is refused; nothing has changed then.
 bool fa__os_commit(void *ptr, size_t size);
 
-// Takes the memory behind a committed part away at once: it reads as zero after the next commit and faults before it.
+// Takes the memory behind a committed part away at once: it reads as zero after the next commit and
+// faults before it.
 void fa__os_decommit(void *ptr, size_t size);
 
 // Gives a whole reservation back: exactly the `ptr` and `size` of one fa__os_reserve().
@@ -34,9 +35,9 @@ uint64_t fa__os_clock_ns(void);
 // A number no other living thread has; never 0.
 uint64_t fa__os_thread_id(void);
 
-// Has `fn` called on this thread when it exits, once. Ask again from inside `fn` or later, and it is called again
-// (a destructor of another library may use us after us). One `fn` for the whole process. False when the system has
-// no slot left. The process's exit calls nothing.
+// Has `fn` called on this thread when it exits, once. Ask again from inside `fn` or later, and it
+// is called again (a destructor of another library may use us after us). One `fn` for the whole
+// process. False when the system has no slot left. The process's exit calls nothing.
 bool fa__os_at_thread_exit(void (*fn)(void));
 
 // Lets another thread run.

@@ -121,9 +121,8 @@ check_value check_value_double(double value) {
     return (check_value){.kind = CHECK_IS_REAL, .real = value};
 }
 
-check_value check_value_pointer(const volatile void *value) {
-    uintptr_t address = (uintptr_t)value;
-    return (check_value){.kind = CHECK_IS_POINTER, .bits = address, .real = (double)address};
+check_value check_value_address(uintptr_t value) {
+    return (check_value){.kind = CHECK_IS_POINTER, .bits = value, .real = (double)value};
 }
 
 static bool value_is_negative(check_value value) {
@@ -204,15 +203,14 @@ bool check_compare(const char *file, int line, check_op op, const char *a_text, 
     return false;
 }
 
-bool check_null(const char *file, int line, const char *text, const volatile void *ptr,
-                bool want_null) {
+bool check_null(const char *file, int line, const char *text, uintptr_t address, bool want_null) {
     count_check();
-    if ((ptr == NULL) == want_null) {
+    if ((address == 0) == want_null) {
         return true;
     }
     char what[512];
     char value[TEXT_MAX];
-    value_print(value, check_value_pointer(ptr));
+    value_print(value, check_value_address(address));
     snprintf(what, sizeof(what), "%s is %s", text, want_null ? value : "NULL");
     report(file, line, what, want_null ? ", not NULL" : "");
     return false;

@@ -9,11 +9,12 @@
 
 expected=$ROOT/tests/expected_instructions.txt
 for compiler in gcc clang; do
-    if ! has "$compiler" || ! has valgrind; then
-        skip "instructions, $compiler" "needs $compiler and valgrind"
+    if ! has "$compiler" || ! has valgrind ||
+        ! echo '#include <valgrind/callgrind.h>' | "$compiler" -E - >/dev/null 2>&1; then
+        skip "instructions, $compiler" "needs $compiler, valgrind and its headers"
         continue
     fi
-    if ! FA_BUILD=$WORK "$ROOT/bench/instructions.sh" --raw "$compiler" \
+    if ! "$ROOT/bench/instructions.sh" --raw "$compiler" \
         >"$WORK/$compiler" 2>"$WORK/log"; then
         sed 's/^/    /' "$WORK/log"
         not_ok "instructions, $compiler" "bench/instructions.sh failed"

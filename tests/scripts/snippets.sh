@@ -1,10 +1,10 @@
 #!/bin/sh
-# Every C program in README.md and docs/*.md compiles without a warning and ends with status 0; where the next block is
-# ```text, the program prints exactly that.
+# Every C program in README.md and docs/*.md compiles without a warning and ends with status 0;
+# where the next block is ```text, the program prints exactly that.
 . "$(dirname "$0")/common.sh"
 
-# Cuts the C blocks that have a main() out of a page into FOLDER/1.c, 2.c ..., and the text blocks right behind them
-# into 1.txt ...
+# Cuts the C blocks that have a main() out of a page into FOLDER/1.c, 2.c ..., and the text blocks
+# right behind them into 1.txt ...
 cut_programs() {
     awk -v folder="$2" '
         /^```c$/ { inside = "c"; code = ""; next }

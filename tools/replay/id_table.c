@@ -1,73 +1,71 @@
-// A hash table with linear probing. An entry whose id is 0 is free. Numbers are never removed: a
-// trace uses each once, and a second use must be found.
+// A hash table with linear probing. Numbers are never removed: a trace uses each once, and a second
+// use must be found.
 
 #include "id_table.h"
 
-#include <stdlib.h>
+#include "../common/clock.h"
 
-typedef struct id_entry {
-    uint64_t id;
-    uint32_t index;
-} id_entry;
+#include <stdlib.h>
 
 enum { FIRST_CAPACITY = 1024 };
 
-// Neighbouring numbers must not land in neighbouring places for good: an attacker who picks numbers
-// can still slow the table down, but its size is bounded by the limit on events.
-static size_t place_of(uint64_t id, size_t capacity) {
-    uint64_t mixed = (id ^ id >> 32) * UINT64_C(0x9E3779B97F4A7C15);
-    return (size_t)(mixed >> 20) & (capacity - 1);
+// The seed differs from run to run, so that a file cannot be made to fill one place after the
+// other.
+static size_t place_of(const id_table *table, uint64_t id) {
+    uint64_t mixed = (id ^ table->seed) * UINT64_C(0xFF51AFD7ED558CCD);
+    mixed = ((mixed ^ mixed >> 32) + table->seed) * UINT64_C(0xC4CEB9FE1A85EC53);
+    return (size_t)(mixed >> 24) & (table->capacity - 1);
 }
 
-uint32_t id_table_find(const id_table *table, uint64_t id) {
+uint32_t id_table_find(const id_table *table, const uint64_t *ids, uint64_t id) {
     if (table->capacity == 0) {
         return ID_UNKNOWN;
     }
-    size_t place = place_of(id, table->capacity);
-    while (table->entries[place].id != 0) {
-        if (table->entries[place].id == id) {
-            return table->entries[place].index;
+    size_t place = place_of(table, id);
+    while (table->places[place] != 0) {
+        uint32_t index = table->places[place] - 1;
+        if (ids[index] == id) {
+            return index;
         }
         place = (place + 1) & (table->capacity - 1);
     }
     return ID_UNKNOWN;
 }
 
-static void place_entry(id_entry *entries, size_t capacity, id_entry entry) {
-    size_t place = place_of(entry.id, capacity);
-    while (entries[place].id != 0) {
-        place = (place + 1) & (capacity - 1);
+static void put(const id_table *table, uint64_t id, uint32_t index) {
+    size_t place = place_of(table, id);
+    while (table->places[place] != 0) {
+        place = (place + 1) & (table->capacity - 1);
     }
-    entries[place] = entry;
+    table->places[place] = index + 1;
 }
 
-static bool table_grow(id_table *table) {
-    size_t capacity = table->capacity == 0 ? FIRST_CAPACITY : table->capacity * 2;
-    id_entry *entries = calloc(capacity, sizeof *entries);
-    if (entries == NULL) {
+static bool table_grow(id_table *table, const uint64_t *ids) {
+    id_table grown = *table;
+    grown.capacity = table->capacity == 0 ? FIRST_CAPACITY : table->capacity * 2;
+    grown.places = calloc(grown.capacity, sizeof *grown.places);
+    if (grown.places == NULL) {
         return false;
     }
-    for (size_t i = 0; i < table->capacity; i++) {
-        if (table->entries[i].id != 0) {
-            place_entry(entries, capacity, table->entries[i]);
-        }
+    grown.seed = clock_ns() ^ (uint64_t)(uintptr_t)grown.places;
+    for (uint32_t i = 0; i < table->count; i++) {
+        put(&grown, ids[i], i);
     }
-    free(table->entries);
-    table->entries = entries;
-    table->capacity = capacity;
+    free(table->places);
+    *table = grown;
     return true;
 }
 
-bool id_table_add(id_table *table, uint64_t id, uint32_t index) {
-    if (table->count * 2 >= table->capacity && !table_grow(table)) {
+bool id_table_add(id_table *table, const uint64_t *ids) {
+    if (table->count * 2 >= table->capacity && !table_grow(table, ids)) {
         return false;
     }
-    place_entry(table->entries, table->capacity, (id_entry){id, index});
+    put(table, ids[table->count], (uint32_t)table->count);
     table->count++;
     return true;
 }
 
 void id_table_clear(id_table *table) {
-    free(table->entries);
+    free(table->places);
     *table = (id_table){0};
 }

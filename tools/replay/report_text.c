@@ -1,4 +1,4 @@
-// The table. Each row is a label, a unit and a function that picks one figure of an allocator:
+// The table. Each row is a label, a unit, and which figure of an allocator it shows:
 //
 //                                  malloc  framealloc   ratio        none
 //   frame, median                  312 ns      140 ns    0.45       40 ns
@@ -8,179 +8,110 @@
 
 #include "report.h"
 
-#include <framealloc/base.h>
-
-#include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 enum { LABEL_WIDTH = 30, CELL_WIDTH = 12, RATIO_WIDTH = 8, CELL_BYTES = 40 };
 
 typedef enum cell_unit { UNIT_TIME, UNIT_RATE, UNIT_BYTES, UNIT_COUNT } cell_unit;
 
-// A figure, NAN where there is none.
-typedef double (*pick_fn)(const report *r, const allocator_figures *figures);
+// What a row shows, of the part it names; PART_COUNT is the whole replay.
+typedef enum figure {
+    FIGURE_TIME,   // Of the fastest run.
+    FIGURE_MIDDLE, // Of the middle run.
+    FIGURE_RATE,
+    FIGURE_FRAME_MEDIAN,
+    FIGURE_FRAME_P99,
+    FIGURE_FRAME_MAX,
+    FIGURE_CALLS,
+    FIGURE_FAULTS,
+    FIGURE_PEAK,
+    FIGURE_FINAL
+} figure;
 
 typedef struct row {
     const char *label;
     cell_unit unit;
-    pick_fn pick;
+    figure what;
+    plan_part part;
 } row;
 
-static uint32_t all_ops(const plan *p) {
-    return p->op_count;
-}
-
-double report_rate(const report *r, const allocator_figures *figures, plan_part part) {
-    bool is_total = part == PART_COUNT;
-    uint32_t ops = is_total ? all_ops(r->plan) : plan_part_ops(r->plan, part);
-    uint64_t ns = is_total ? figures->total.min_ns : figures->part[part].min_ns;
-    return ops == 0 || ns == 0 ? 0.0 : (double)ops * 1e9 / (double)ns;
-}
-
-static double number_or_nothing(bool is_known, uint64_t number) {
-    return is_known ? (double)number : (double)NAN;
-}
-
-static double rate_or_nothing(double rate) {
-    return rate > 0.0 ? rate : (double)NAN;
-}
-
-static double load_time(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->part[PART_LOAD].min_ns;
-}
-
-static double load_median(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->part[PART_LOAD].median_ns;
-}
-
-static double load_rate(const report *r, const allocator_figures *figures) {
-    return rate_or_nothing(report_rate(r, figures, PART_LOAD));
-}
-
-static double load_calls(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return number_or_nothing(figures->counts.counted, figures->counts.regions[PART_LOAD].calls);
-}
-
-static double load_faults(const report *r, const allocator_figures *figures) {
-    (void)r;
-    const syscall_region *region = &figures->counts.regions[PART_LOAD];
-    return (double)(region->minor_faults + region->major_faults);
-}
-
-static double steady_time(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->part[PART_STEADY].min_ns;
-}
-
-static double steady_median(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->part[PART_STEADY].median_ns;
-}
-
-static double steady_rate(const report *r, const allocator_figures *figures) {
-    return rate_or_nothing(report_rate(r, figures, PART_STEADY));
-}
-
-static double frame_median(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->frame[PART_STEADY].median_ns;
-}
-
-static double frame_p99(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->frame[PART_STEADY].p99_ns;
-}
-
-static double frame_max(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->frame[PART_STEADY].max_ns;
-}
-
-static double steady_calls(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return number_or_nothing(figures->counts.counted, figures->counts.regions[PART_STEADY].calls);
-}
-
-static double steady_faults(const report *r, const allocator_figures *figures) {
-    (void)r;
-    const syscall_region *region = &figures->counts.regions[PART_STEADY];
-    return (double)(region->minor_faults + region->major_faults);
-}
-
-static double warmup_median(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->frame[PART_WARMUP].median_ns;
-}
-
-static double warmup_max(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->frame[PART_WARMUP].max_ns;
-}
-
-static double warmup_calls(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return number_or_nothing(figures->counts.counted, figures->counts.regions[PART_WARMUP].calls);
-}
-
-static double warmup_faults(const report *r, const allocator_figures *figures) {
-    (void)r;
-    const syscall_region *region = &figures->counts.regions[PART_WARMUP];
-    return (double)(region->minor_faults + region->major_faults);
-}
-
-static double total_rate(const report *r, const allocator_figures *figures) {
-    return rate_or_nothing(report_rate(r, figures, PART_COUNT));
-}
-
-static double total_time(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return (double)figures->total.min_ns;
-}
-
-static double peak_bytes(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return number_or_nothing(figures->memory_known, figures->peak_bytes);
-}
-
-static double final_bytes(const report *r, const allocator_figures *figures) {
-    (void)r;
-    return number_or_nothing(figures->memory_known, figures->final_bytes);
-}
-
 static const row load_rows[] = {
-    {"time, fastest run", UNIT_TIME, load_time},     {"time, middle run", UNIT_TIME, load_median},
-    {"operations per second", UNIT_RATE, load_rate}, {"system calls", UNIT_COUNT, load_calls},
-    {"page faults", UNIT_COUNT, load_faults},
+    {"time, fastest run", UNIT_TIME, FIGURE_TIME, PART_LOAD},
+    {"time, middle run", UNIT_TIME, FIGURE_MIDDLE, PART_LOAD},
+    {"operations per second", UNIT_RATE, FIGURE_RATE, PART_LOAD},
+    {"system calls", UNIT_COUNT, FIGURE_CALLS, PART_LOAD},
+    {"page faults", UNIT_COUNT, FIGURE_FAULTS, PART_LOAD},
 };
 
 static const row warmup_rows[] = {
-    {"frame, median", UNIT_TIME, warmup_median},
-    {"frame, maximum", UNIT_TIME, warmup_max},
-    {"system calls", UNIT_COUNT, warmup_calls},
-    {"page faults", UNIT_COUNT, warmup_faults},
+    {"frame, median", UNIT_TIME, FIGURE_FRAME_MEDIAN, PART_WARMUP},
+    {"frame, maximum", UNIT_TIME, FIGURE_FRAME_MAX, PART_WARMUP},
+    {"system calls", UNIT_COUNT, FIGURE_CALLS, PART_WARMUP},
+    {"page faults", UNIT_COUNT, FIGURE_FAULTS, PART_WARMUP},
 };
 
 static const row steady_rows[] = {
-    {"time, fastest run", UNIT_TIME, steady_time},
-    {"time, middle run", UNIT_TIME, steady_median},
-    {"operations per second", UNIT_RATE, steady_rate},
-    {"frame, median", UNIT_TIME, frame_median},
-    {"frame, 99th percentile", UNIT_TIME, frame_p99},
-    {"frame, maximum", UNIT_TIME, frame_max},
-    {"system calls", UNIT_COUNT, steady_calls},
-    {"page faults", UNIT_COUNT, steady_faults},
+    {"time, fastest run", UNIT_TIME, FIGURE_TIME, PART_STEADY},
+    {"time, middle run", UNIT_TIME, FIGURE_MIDDLE, PART_STEADY},
+    {"operations per second", UNIT_RATE, FIGURE_RATE, PART_STEADY},
+    {"frame, median", UNIT_TIME, FIGURE_FRAME_MEDIAN, PART_STEADY},
+    {"frame, 99th percentile", UNIT_TIME, FIGURE_FRAME_P99, PART_STEADY},
+    {"frame, maximum", UNIT_TIME, FIGURE_FRAME_MAX, PART_STEADY},
+    {"system calls", UNIT_COUNT, FIGURE_CALLS, PART_STEADY},
+    {"page faults", UNIT_COUNT, FIGURE_FAULTS, PART_STEADY},
 };
 
 static const row total_rows[] = {
-    {"time, fastest run", UNIT_TIME, total_time},
-    {"operations per second", UNIT_RATE, total_rate},
-    {"resident memory, peak", UNIT_BYTES, peak_bytes},
-    {"resident memory, at the end", UNIT_BYTES, final_bytes},
+    {"time, fastest run", UNIT_TIME, FIGURE_TIME, PART_COUNT},
+    {"operations per second", UNIT_RATE, FIGURE_RATE, PART_COUNT},
+    {"resident memory, peak", UNIT_BYTES, FIGURE_PEAK, PART_COUNT},
+    {"resident memory, at the end", UNIT_BYTES, FIGURE_FINAL, PART_COUNT},
 };
+
+static const time_figures *time_of(const allocator_figures *figures, plan_part part) {
+    return part == PART_COUNT ? &figures->total : &figures->part[part];
+}
+
+double report_rate(const report *r, const allocator_figures *figures, plan_part part) {
+    uint32_t ops = part == PART_COUNT ? r->plan->op_count : plan_part_ops(r->plan, part);
+    uint64_t ns = time_of(figures, part)->min_ns;
+    return ops == 0 || ns == 0 ? 0.0 : (double)ops * 1e9 / (double)ns;
+}
+
+static double known(bool is_known, uint64_t number) {
+    return is_known ? (double)number : (double)NAN;
+}
+
+// The figure of a row for one allocator; NAN where there is none.
+static double pick(const report *r, const row *line, const allocator_figures *figures) {
+    const syscall_region *region = &figures->counts.regions[line->part % SYSCALL_REGIONS];
+    const frame_figures *frame = &figures->frame[line->part % PART_COUNT];
+    double rate = 0.0;
+    switch (line->what) {
+    case FIGURE_TIME:
+        return (double)time_of(figures, line->part)->min_ns;
+    case FIGURE_MIDDLE:
+        return (double)time_of(figures, line->part)->median_ns;
+    case FIGURE_RATE:
+        rate = report_rate(r, figures, line->part);
+        return rate > 0.0 ? rate : (double)NAN;
+    case FIGURE_FRAME_MEDIAN:
+        return (double)frame->median_ns;
+    case FIGURE_FRAME_P99:
+        return (double)frame->p99_ns;
+    case FIGURE_FRAME_MAX:
+        return (double)frame->max_ns;
+    case FIGURE_CALLS:
+        return known(figures->counts.counted, region->calls);
+    case FIGURE_FAULTS:
+        return (double)(region->minor_faults + region->major_faults);
+    case FIGURE_PEAK:
+        return known(figures->memory_known, figures->peak_bytes);
+    case FIGURE_FINAL:
+        return known(figures->memory_known, figures->final_bytes);
+    }
+    return (double)NAN;
+}
 
 // "1234567" as "1,234,567".
 static void format_count(char *buffer, size_t size, double value) {
@@ -297,11 +228,11 @@ static void print_row(const report *r, const row *line, FILE *out) {
         if (!figures->ok) {
             continue;
         }
-        double value = line->pick(r, figures);
+        double value = pick(r, line, figures);
         format_cell(cell, sizeof cell, line->unit, value);
         fprintf(out, "%*s", CELL_WIDTH, cell);
         if (has_ratio(base, figures)) {
-            format_ratio(cell, sizeof cell, line->pick(r, base), value);
+            format_ratio(cell, sizeof cell, pick(r, line, base), value);
             fprintf(out, "%*s", RATIO_WIDTH, cell);
         }
     }
@@ -329,7 +260,7 @@ static void print_trace(const report *r, FILE *out) {
     fprintf(out, "  frames       %u to %u of %u recorded\n", (unsigned)p->first_frame,
             (unsigned)p->last_frame, (unsigned)p->frames_recorded);
     fprintf(out, "  operations   %s by %u thread%s, folded onto one\n",
-            counted(a, sizeof a, all_ops(p)), (unsigned)p->threads, p->threads == 1 ? "" : "s");
+            counted(a, sizeof a, p->op_count), (unsigned)p->threads, p->threads == 1 ? "" : "s");
     uint32_t passing = p->frame_objects + p->scoped_objects;
     fprintf(out,
             "  objects      %s: %s living on, %s freed in the frame that made them\n"

@@ -231,7 +231,7 @@ static bool add_event(reader *r, trace_event event) {
 // Adds the block `id`, born on this line. Its dense index goes to `*block`.
 static bool add_block(reader *r, uint64_t id, uint64_t size, uint32_t *block) {
     trace *t = r->out;
-    uint32_t known = id_table_find(&r->table, id);
+    uint32_t known = id_table_find(&r->table, t->ids, id);
     if (known != ID_UNKNOWN) {
         return fail(r, "block %llu is used twice: it was allocated on line %u",
                     (unsigned long long)id, (unsigned)r->lives[known].born_line);
@@ -242,7 +242,11 @@ static bool add_block(reader *r, uint64_t id, uint64_t size, uint32_t *block) {
     void *lives = r->lives;
     has_room = has_room && make_room(&lives, &r->life_capacity, t->block_count, sizeof *r->lives);
     r->lives = lives;
-    if (!has_room || !id_table_add(&r->table, id, (uint32_t)t->block_count)) {
+    if (!has_room) {
+        return fail_memory(r);
+    }
+    t->ids[t->block_count] = id;
+    if (!id_table_add(&r->table, t->ids)) {
         return fail_memory(r);
     }
     r->live_bytes += size;
@@ -251,14 +255,13 @@ static bool add_block(reader *r, uint64_t id, uint64_t size, uint32_t *block) {
                     (unsigned long long)r->live_bytes, (unsigned long long)r->limits.live_bytes);
     }
     *block = (uint32_t)t->block_count++;
-    t->ids[*block] = id;
     r->lives[*block] = (block_life){(uint32_t)r->line, 0, (uint32_t)size};
     return true;
 }
 
 // Ends the block `id` on this line. Its dense index goes to `*block`.
 static bool end_block(reader *r, uint64_t id, const char *verb, uint32_t *block) {
-    *block = id_table_find(&r->table, id);
+    *block = id_table_find(&r->table, r->out->ids, id);
     if (*block == ID_UNKNOWN) {
         return fail(r, "block %llu is %s but was never allocated", (unsigned long long)id, verb);
     }
