@@ -26,7 +26,8 @@ awk '
     END {
         for (folder in lines) {
             share = 100 * comments[folder] / lines[folder]
-            row = sprintf("comments: %-9s %5d lines, %2.0f%% comments", folder, lines[folder], share)
+            row = sprintf("comments: %-9s %5d lines, %2.0f%% comments", folder, lines[folder],
+                          share)
             print row | "sort"
         }
     }' $("$here/sources.sh" --root .) /dev/null

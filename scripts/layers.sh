@@ -67,7 +67,9 @@ awk '
         if (FILENAME ~ /^src\/[^\/]+\/[^\/]+\.c$/) {
             concept = base(FILENAME)
             sub(/\.c$/, "", concept)
-            if (concept in home) { complain(FILENAME, "src/" home[concept] " has a " concept ".c too") }
+            if (concept in home) {
+                complain(FILENAME, "src/" home[concept] " has a " concept ".c too")
+            }
             home[concept] = layer_of(FILENAME)
         }
     }

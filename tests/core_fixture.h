@@ -42,6 +42,9 @@ static inline size_t rounded(size_t size) {
     return (size + (FA_ALIGNMENT - 1)) & ~(FA_ALIGNMENT - 1);
 }
 
+// Bytes that a registered cleanup takes in an arena: four words.
+#define CLEANUP_BYTES (4 * sizeof(void *))
+
 // The last call of this thread failed as this code and result. Forgets it.
 static inline bool failed_as(int code, fa_result result) {
     const fa_error *error = fa_last_error();
@@ -166,8 +169,8 @@ static inline void note_budget(const fa_budget_event *event, void *user) {
     told->last = *event;
 }
 
-// Allocates blocks of `size` until one is refused; returns how many were granted. A limit that does not
-// hold is noticed at 64 MiB.
+// Allocates blocks of `size` until one is refused; returns how many were granted. A limit that does
+// not hold is noticed at 64 MiB.
 static inline size_t fill_up(fa_arena *arena, size_t size) {
     size_t count = 0;
     while (count * size < 64 * MIB && fa_arena_try_alloc(arena, size) != NULL) {

@@ -40,7 +40,8 @@ static fa_result attach(world *w, size_t i) {
 
 static fa_result register_tag(world *w, size_t i) {
     char path[64];
-    snprintf(path, sizeof(path), i == 0 ? "budgeted" : "system %zu/part", i);
+    // Tags come in chunks of 64. After the third, a parent and its child may lie in two of them.
+    snprintf(path, sizeof(path), i == 0 ? "budgeted" : i == 1 ? "single" : "system %zu/part", i);
     w->tags[i] = fa_tag_register(w->ctx, path);
     if (w->tags[i].id == 0) {
         return world_result_of(NULL);

@@ -88,6 +88,11 @@ build_preset() {
     fi
 }
 
+# The test whose name was the last to be printed.
+running_test() {
+    sed -n 's/^\([a-z0-9_]*\.[a-z0-9_]*\) \.\.\..*/\1/p' "$log" | tail -n 1
+}
+
 run_unit() {
     preset=$1
     folder=build/$preset
@@ -124,7 +129,7 @@ run_unit() {
     if [ -z "$result" ]; then
         why="it ended with status $status"
         [ "$status" != 124 ] || why="it was stopped after $SECONDS_MAX s"
-        why="$why in: $(grep -E '^[a-z0-9_]+\.[a-z0-9_]+ \.\.\.' "$log" | tail -n 1)"
+        why="$why in: $(running_test)"
         count "$(grep -c ' ok [0-9.]* s$' "$log")" $(($(grep -c '^FAILED ' "$log") + 1)) 0
     else
         # shellcheck disable=SC2046 # Three numbers.

@@ -101,6 +101,30 @@ static void every_parent_s_budget_counts(void) {
     context_close(ctx);
 }
 
+static void what_a_parent_refuses_is_charged_to_nobody(void) {
+    fa_context *ctx = context_open(NULL);
+    fa_tag parent = fa_tag_register(ctx, "a");
+    fa_tag middle = fa_tag_register(ctx, "a/b");
+    fa_tag child = fa_tag_register(ctx, "a/b/c");
+    set_hard(ctx, parent, 1600);
+    set_hard(ctx, middle, 3200);
+    set_hard(ctx, child, 4800);
+    CHECK_EQ(fa_tag_push(ctx, child), FA_OK);
+    fa_arena *frame = fa_frame_begin(ctx);
+    for (int i = 0; i < 10; i++) {
+        CHECK_NULL(fa_arena_alloc(frame, 1616));
+    }
+    CHECK_EQ(fa_budget_remaining(ctx, child), 1600);
+    CHECK_EQ(fa_budget_set(ctx, parent, NULL), FA_OK);
+    CHECK_EQ(fa_budget_remaining(ctx, child), 3200);
+    CHECK_EQ(fa_budget_set(ctx, middle, NULL), FA_OK);
+    CHECK_EQ(fa_budget_remaining(ctx, child), 4800);
+    CHECK_EQ(fill_up(frame, 16), 300);
+    CHECK_EQ(fa_tag_pop(ctx), FA_OK);
+    fa_frame_end(frame);
+    context_close(ctx);
+}
+
 // All arenas a thread may have, under one budget.
 typedef struct arena_set {
     fa_context *context;
@@ -651,6 +675,7 @@ static void the_nearest_of_tag_and_thread_budget_refuses(void) {
 
 TEST_SUITE(budget, TEST(a_hard_budget_is_exact),
            TEST(a_refusal_says_what_was_asked_and_who_refused), TEST(every_parent_s_budget_counts),
+           TEST(what_a_parent_refuses_is_charged_to_nobody),
            TEST(frames_scratch_and_own_arenas_of_a_thread_share_exactly),
            TEST(what_a_frame_used_is_free_again_after_it),
            TEST(rewinding_and_ending_scopes_frees_budget),

@@ -78,7 +78,7 @@ static void live_arenas_are_reported_cleaned_up_and_freed(void) {
         CHECK_EQ(seen->result, FA_ERR_BUSY);
         if (strcmp(seen->where, "level") == 0) {
             CHECK_STR_EQ(seen->tag_path, "world/level");
-            CHECK_EQ(seen->bytes, 160 + 2 * 32);
+            CHECK_EQ(seen->bytes, 160 + 2 * CLEANUP_BYTES);
         } else {
             CHECK(strcmp(seen->where, "group") == 0 || strcmp(seen->where, "given") == 0);
         }
@@ -102,7 +102,7 @@ static void an_open_frame_is_reported_cleaned_up_and_freed(void) {
     CHECK_EQ(log_count(&reports, 9), 1);
     CHECK_EQ(reports.seen[0].code, 9);
     CHECK_EQ(reports.seen[0].frame, 1);
-    CHECK_EQ(reports.seen[0].bytes, 4000 + 32);
+    CHECK_EQ(reports.seen[0].bytes, 4000 + CLEANUP_BYTES);
     CHECK_STR_EQ(reports.seen[0].thread, "render");
 }
 

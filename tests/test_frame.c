@@ -251,6 +251,33 @@ static void figures_of_what_is_no_frame_are_refused(void) {
     context_close(ctx);
 }
 
+static void a_mark_of_an_earlier_frame_is_stale(void) {
+    for (uint32_t in_flight = 1; in_flight <= 2; in_flight++) {
+        fa_config config = {.frames_in_flight = in_flight};
+        fa_context *ctx = context_open(&config);
+        fa_mark marks[2];
+        for (size_t i = 0; i < 8; i++) {
+            fa_arena *frame = fa_frame_begin(ctx);
+            const fa_mark at_start = fa_arena_mark(frame);
+            CHECK_NOT_NULL(fa_arena_alloc(frame, 1600));
+            for (size_t k = 0; i != 0 && k < 2; k++) {
+                CHECK_EQ(fa_arena_rewind(frame, marks[k]), FA_ERR_STALE);
+                failed_as(5, FA_ERR_STALE);
+                CHECK_EQ(fa_arena_used(frame), 1600);
+            }
+            marks[0] = at_start;
+            marks[1] = fa_arena_mark(frame);
+            CHECK_NOT_NULL(fa_arena_alloc(frame, 1600));
+            if (i % 2 == 0) {
+                CHECK_EQ(fa_arena_rewind(frame, marks[1]), FA_OK);
+                CHECK_EQ(fa_arena_used(frame), 1600);
+            }
+            fa_frame_end(frame);
+        }
+        context_close(ctx);
+    }
+}
+
 // ---- Numbers ----
 
 static void run_five_frames(void *arg) {
@@ -397,7 +424,7 @@ TEST_SUITE(frame, TEST(begin_opens_a_frame_and_end_closes_it),
            TEST(a_frame_left_with_scratch_open_closes_it_and_says_so),
            TEST(a_scratch_scope_around_frames_is_left_alone),
            TEST(the_first_frame_of_a_thread_may_find_no_memory),
-           TEST(figures_of_what_is_no_frame_are_refused),
+           TEST(figures_of_what_is_no_frame_are_refused), TEST(a_mark_of_an_earlier_frame_is_stale),
            TEST(frames_are_numbered_per_thread_and_the_context_knows_the_furthest),
            TEST(cleanups_run_when_the_frame_ends_last_first),
            TEST(a_cleanup_may_use_the_frame_it_cleans_up),

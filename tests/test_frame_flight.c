@@ -217,7 +217,7 @@ static void check_failed_wait(uint32_t n) {
         fa_frame_end(frame);
     }
     size_t in_use = stats_of(ctx).frame_bytes;
-    CHECK_EQ(in_use, 5008 + 32);
+    CHECK_EQ(in_use, 5008 + CLEANUP_BYTES);
     gpu.answer = FA_ERR_TIMEOUT;
     for (size_t i = 1; i <= 3; i++) {
         CHECK_NULL(fa_frame_begin(ctx));

@@ -63,7 +63,7 @@ static void a_spike_is_given_back_in_time_whenever_it_comes(void) {
 
 static void a_spike_in_scratch_is_given_back_in_time(void) {
     for (uint32_t n = 1; n <= 3; n += 2) {
-        fa_config config = {.frames_in_flight = n, .decay_frames = 32};
+        fa_config config = {.frames_in_flight = n, .decay_frames = 32, .scratch_reserve = 64 * MIB};
         for (unsigned at = 2; at <= 100; at += 7) {
             check_decay(&config, at, one_frame_with_scratch);
         }

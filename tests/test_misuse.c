@@ -696,6 +696,7 @@ static void check_told(const misuse *made, const stage *s) {
     }
     if (made->reaches == REACHES_REPORT) {
         CHECK_EQ((int)s->error.result, FA_OK);
+        CHECK_EQ(s->error.code, 0);
         return;
     }
     CHECK_EQ(s->error.code, made->code);

@@ -364,6 +364,26 @@ static void regions_that_come_and_go_leave_nothing_behind(void) {
     close_all();
 }
 
+static void a_region_that_is_refused_leaves_nothing_behind(void) {
+    open_with(FAULT_PAGES, SIZE_MAX, 0);
+    model *m = &the_model;
+    REQUIRE(acquire(m, MIB, 1, 1));
+    REQUIRE(acquire(m, MIB, 1, 2)); // The region is full.
+    size_t overhead = 0;
+    for (size_t i = 0; i < 200; i++) {
+        // Each call that a new region may take is refused in turn, with bookkeeping for it or not.
+        fault_backend_set(&m->faults, FAULT_NTH, m->faults.calls + 1 + i % 5, 0, 0);
+        if (acquire(m, MIB, 1, 3)) {
+            release(m, m->count - 1);
+        }
+        fault_backend_set(&m->faults, FAULT_NONE, 0, 0, 0);
+        fa__pages_trim(m->pages);
+        overhead = i == 4 ? overhead_of(m) : overhead;
+    }
+    CHECK_EQ(overhead_of(m), overhead);
+    close_all();
+}
+
 static void trim_gives_back_between_chunks_in_use(void) {
     open_with(FAULT_PAGES, SIZE_MAX, 0);
     model *m = &the_model;
@@ -589,6 +609,68 @@ static void threads_never_pass_the_limit(void) {
     }
 }
 
+// A backend that does nothing, so that threads meet in the counting all the time.
+typedef struct hasty {
+    fa__pages *pages;
+    fa__size present; // Bytes committed by the backend's own count.
+} hasty;
+
+static void *reserve_static(void *self, size_t size, size_t align) {
+    (void)self;
+    static _Alignas(65536) unsigned char memory[4 * 65536];
+    return size <= sizeof(memory) && align <= 65536 ? memory : NULL;
+}
+
+static bool count_commit(void *self, void *ptr, size_t size) {
+    hasty *counts = self;
+    (void)ptr;
+    size_t before = fa__shared_add(&counts->present, size);
+    return CHECK_LE(before + size, 256 * KIB);
+}
+
+static void count_decommit(void *self, void *ptr, size_t size) {
+    hasty *counts = self;
+    (void)ptr;
+    fa__shared_sub(&counts->present, size);
+}
+
+static void release_nothing(void *self, void *ptr, size_t size) {
+    (void)self;
+    (void)ptr;
+    (void)size;
+}
+
+static void commit_and_decommit(void *arg) {
+    hasty *counts = arg;
+    char *nowhere = NULL;
+    for (size_t i = 0; i < check_scale(1000000); i++) {
+        if (fa__pages_commit(counts->pages, nowhere, 64 * KIB, NULL)) {
+            fa__pages_decommit(counts->pages, nowhere, 64 * KIB);
+        }
+    }
+}
+
+static void bytes_counted_by_many_threads_add_up(void) {
+    hasty counts = {NULL, 0};
+    const fa_backend backend = {.reserve = reserve_static,
+                                .commit = count_commit,
+                                .decommit = count_decommit,
+                                .release = release_nothing,
+                                .page_size = 4096,
+                                .self = &counts};
+    void *owner = NULL;
+    counts.pages = fa__pages_create(&backend, 256 * KIB, 100, &owner, NULL);
+    REQUIRE_NOT_NULL(counts.pages);
+    size_t before = fa__load(&counts.pages->committed);
+    CHECK_EQ(fa__load(&counts.present), before);
+    for (size_t round = 0; round < 4; round++) {
+        check_threads_run(4, commit_and_decommit, &counts, 0);
+    }
+    CHECK_EQ(fa__load(&counts.pages->committed), before);
+    CHECK_EQ(fa__load(&counts.present), before);
+    fa__pages_destroy(counts.pages);
+}
+
 TEST_SUITE(pages, TEST(chunks_agree_with_a_naive_model),
            TEST(chunks_agree_with_the_model_when_calls_are_refused),
            TEST(chunks_agree_with_the_model_under_a_limit),
@@ -601,4 +683,6 @@ TEST_SUITE(pages, TEST(chunks_agree_with_a_naive_model),
            TEST(refused_bookkeeping_memory_changes_nothing),
            TEST(sizes_that_no_memory_has_are_refused), TEST(making_one_fails_without_a_trace),
            TEST(the_owner_gets_zeroed_memory), TEST(ending_gives_regions_with_live_chunks_back),
-           TEST(the_limit_is_reached_to_the_byte), TEST(threads_never_pass_the_limit));
+           TEST(the_limit_is_reached_to_the_byte), TEST(threads_never_pass_the_limit),
+           TEST(bytes_counted_by_many_threads_add_up),
+           TEST(a_region_that_is_refused_leaves_nothing_behind));

@@ -92,6 +92,45 @@ static void peaks_include_what_was_undone_since(void) {
     context_close(ctx);
 }
 
+// Nobody looks while the frame is open, and an earlier frame used more.
+static void peaks_of_tags_that_come_later_are_noted(void) {
+    for (uint32_t in_flight = 1; in_flight <= 2; in_flight++) {
+        fa_config config = {.frames_in_flight = in_flight};
+        fa_context *ctx = context_open(&config);
+        fa_tag tags[4];
+        for (unsigned i = 0; i < 4; i++) {
+            char path[16];
+            snprintf(path, sizeof(path), "tag%u", i);
+            tags[i] = fa_tag_register(ctx, path);
+        }
+        fa_arena *frame = fa_frame_begin(ctx);
+        CHECK_NOT_NULL(fa_arena_alloc(frame, 32000));
+        fa_frame_end(frame);
+        for (size_t i = 0; i < 4; i++) { // A tag for the whole frame.
+            CHECK_EQ(fa_tag_push(ctx, tags[i]), FA_OK);
+            frame = fa_frame_begin(ctx);
+            CHECK_NOT_NULL(fa_arena_alloc(frame, 1600 * (i + 1)));
+            fa_frame_end(frame);
+            CHECK_EQ(fa_tag_pop(ctx), FA_OK);
+        }
+        frame = fa_frame_begin(ctx);
+        for (size_t i = 0; i < 3; i++) { // Several in one.
+            CHECK_EQ(fa_tag_push(ctx, tags[i]), FA_OK);
+            CHECK_NOT_NULL(fa_arena_alloc(frame, 160 * (i + 20)));
+            CHECK_EQ(fa_tag_pop(ctx), FA_OK);
+        }
+        fa_frame_end(frame);
+        const size_t want[4] = {3200, 3360, 4800, 6400};
+        for (size_t i = 0; i < 4; i++) {
+            CHECK_EQ(tag_stats_of(ctx, tags[i]).frame_peak_bytes, want[i]);
+            if (in_flight == 1) {
+                CHECK_EQ(tag_stats_of(ctx, tags[i]).peak_bytes, want[i]);
+            }
+        }
+        context_close(ctx);
+    }
+}
+
 static void scratch_within_a_frame_adds_to_the_peak(void) {
     fa_context *ctx = context_open(NULL);
     fa_arena *frame = fa_frame_begin(ctx);
@@ -477,14 +516,17 @@ static void all_threads_are_listed_as_far_as_there_is_room(void) {
     for (size_t i = 0; i < 3; i++) {
         check_thread_join(threads[i]);
     }
+    CHECK_EQ(fa_thread_stats_all(other.context, stats, 4), 0); // Those that are gone are not.
+    CHECK_EQ(fa_thread_stats(other.context, "thread 1", stats), FA_ERR_NOT_FOUND);
     check_barrier_destroy(other.barrier);
     context_close(other.context);
 }
 
 TEST_SUITE(stats, TEST(a_new_context_has_nothing_in_use),
            TEST(own_figures_are_exact_after_every_allocation),
-           TEST(peaks_include_what_was_undone_since), TEST(scratch_within_a_frame_adds_to_the_peak),
-           TEST(own_arenas_are_counted), TEST(refusals_of_every_kind_are_counted),
+           TEST(peaks_include_what_was_undone_since), TEST(peaks_of_tags_that_come_later_are_noted),
+           TEST(scratch_within_a_frame_adds_to_the_peak), TEST(own_arenas_are_counted),
+           TEST(refusals_of_every_kind_are_counted),
            TEST(watched_allocations_are_counted_everywhere), TEST(missing_results_are_refused),
            TEST(tags_threads_and_total_add_up_at_boundaries),
            TEST(another_thread_s_figures_are_those_of_its_last_boundary),

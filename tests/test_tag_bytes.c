@@ -222,21 +222,23 @@ static void a_hundred_thousand_switches_in_a_frame_are_charged_exactly(void) {
     }
 }
 
-static void switches_without_allocations_take_no_memory(void) {
+static void empty_scopes_leave_no_trace(void) {
     fa_context *ctx = context_open(NULL);
-    fa_tag tags[3] = {fa_tag_register(ctx, "a"), fa_tag_register(ctx, "b"),
-                      fa_tag_register(ctx, "c")};
+    fa_tag tags[4] = {fa_tag_register(ctx, "a"), fa_tag_register(ctx, "b"),
+                      fa_tag_register(ctx, "c"), fa_tag_register(ctx, "d")};
     fa_arena *frame = fa_frame_begin(ctx);
     CHECK_NOT_NULL(fa_arena_alloc(frame, 16));
     CHECK_EQ(fa_tag_push(ctx, tags[0]), FA_OK);
     size_t overhead = stats_of(ctx).overhead_bytes;
     for (size_t i = 0; i < 100000; i++) {
-        CHECK_EQ(fa_tag_push(ctx, tags[i % 3]), FA_OK);
-        CHECK_EQ(fa_tag_push(ctx, tags[(i + 1) % 3]), FA_OK);
+        CHECK_EQ(fa_tag_push(ctx, tags[1 + i % 3]), FA_OK);
+        CHECK_EQ(fa_tag_push(ctx, tags[1 + (i + 1) % 3]), FA_OK);
         CHECK_EQ(fa_tag_pop(ctx), FA_OK);
         CHECK_EQ(fa_tag_pop(ctx), FA_OK);
+        CHECK_NOT_NULL(fa_arena_alloc(frame, 16)); // All of it is one stretch.
     }
     CHECK_EQ(stats_of(ctx).overhead_bytes, overhead);
+    CHECK_EQ(bytes_of(ctx, tags[0]), 100000 * 16);
     CHECK_EQ(fa_tag_pop(ctx), FA_OK);
     fa_frame_end(frame);
     context_close(ctx);
@@ -401,5 +403,5 @@ TEST_SUITE(tag_bytes, TEST(bytes_roll_up_to_all_parents),
            TEST(tagged_allocators_charge_their_tag_and_no_other),
            TEST(thousands_of_tags_are_charged_exactly),
            TEST(a_hundred_thousand_switches_in_a_frame_are_charged_exactly),
-           TEST(switches_without_allocations_take_no_memory),
+           TEST(empty_scopes_leave_no_trace),
            TEST(random_switches_rewinds_and_resizes_agree_with_a_model));

@@ -74,14 +74,14 @@ static void detach_takes_the_state_down(void) {
     CHECK_EQ(fa_thread_detach(ctx), FA_ERR_NOT_FOUND);
     CHECK_EQ(fa_thread_attach(ctx, "worker"), FA_OK);
     fa_tag tag = fa_tag_register(ctx, "tag");
-    CHECK_EQ(fa_budget_set_thread(ctx, &(fa_thread_budget){.frame_bytes = 1000}), FA_OK);
     CHECK_EQ(fa_tag_push(ctx, tag), FA_OK);
     for (int i = 0; i < 3; i++) {
         fa_arena *frame = fa_frame_begin(ctx);
-        CHECK_NOT_NULL(fa_arena_alloc(frame, 160));
+        CHECK_NOT_NULL(fa_arena_alloc(frame, 16000));
         CHECK_NULL(fa_arena_try_alloc(frame, 0));
         fa_frame_end(frame);
     }
+    CHECK_EQ(fa_budget_set_thread(ctx, &(fa_thread_budget){.frame_bytes = 1000}), FA_OK);
     log_empty(&reports);
     CHECK_EQ(fa_thread_detach(ctx), FA_OK);
     log_empty(&reports);
@@ -132,7 +132,7 @@ static void detach_ends_and_reports_an_open_frame(void) {
     CHECK_EQ(fa_thread_detach(ctx), FA_OK);
     const seen_report *seen = log_single(&reports, 9);
     CHECK_EQ(seen->frame, 2);
-    CHECK_EQ(seen->bytes, 1008 + 32);
+    CHECK_EQ(seen->bytes, 1008 + CLEANUP_BYTES);
     CHECK_STR_EQ(seen->thread, "worker");
     CHECK_EQ(cleanups, 2);
     CHECK_EQ(stats_of(ctx).frame_bytes, 0);
@@ -161,7 +161,7 @@ static void an_exiting_thread_s_open_frame_is_ended_and_reported(void) {
         check_thread_join(check_thread_start(leave_frame_open, ctx));
         const seen_report *seen = log_single(&reports, 9);
         CHECK_STR_EQ(seen->thread, "careless");
-        CHECK_EQ(seen->bytes, 3008 + 32);
+        CHECK_EQ(seen->bytes, 3008 + CLEANUP_BYTES);
         CHECK_EQ(seen->frame, 1);
         CHECK_EQ(cleanups, 1);
         CHECK_EQ(stats_of(ctx).threads, 0);

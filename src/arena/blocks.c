@@ -8,7 +8,7 @@
 // Further blocks, when a request does not fit (and for every chunk after the first when the backing
 // is chunks):
 //
-//   first block <── current block (with the cursor) <── aside <── aside        newest last
+//   first block <-- current block (with the cursor) <-- aside <-- aside   (newest last)
 //
 // A block remembers how many bytes were in use when it was opened, and the cursor; undoing it
 // restores both. So the order of undoing is the order of offsets, whichever block an allocation

@@ -38,12 +38,9 @@ static fa__tag *find_locked(fa_context *ctx, const char *path, size_t length) {
     return NULL;
 }
 
-// Makes sure that there is room for `count` more tags.
+// Makes sure that there is memory for `count` more tags; there are places for them.
 static fa_result reserve_locked(fa_context *ctx, uint32_t count) {
     uint32_t present = fa__load(&ctx->tag_count);
-    if (count > FA_TAG_MAX - present) {
-        return FA_ERR_LIMIT;
-    }
     for (uint32_t i = present / FA__TAG_CHUNK; i * FA__TAG_CHUNK < present + count; i++) {
         fa__tag **chunk = &ctx->tags[i];
         fa__denial denial = FA__DENIED_BY_BACKEND;
@@ -94,12 +91,16 @@ static bool is_path(const char *path) {
     return length < FA__PATH_BYTES && path[length - 1] != '/' && strstr(path, "//") == NULL;
 }
 
-static uint32_t count_parts(const char *path) {
-    uint32_t count = 1;
-    for (; *path != '\0'; path++) {
-        count += *path == '/' ? 1 : 0;
+// How many tags a path would add: itself and the parents that are not there.
+static uint32_t count_missing_locked(fa_context *ctx, const char *path) {
+    uint32_t count = 0;
+    for (const char *end = path;; end++) {
+        end += strcspn(end, "/");
+        count += find_locked(ctx, path, (size_t)(end - path)) == NULL ? 1 : 0;
+        if (*end == '\0') {
+            return count;
+        }
     }
-    return count;
 }
 
 // Adds a tag and those of its parents that are missing; there is room for all of them.
@@ -125,7 +126,9 @@ fa_tag fa_tag_register(fa_context *ctx, const char *path) {
     }
     fa__os_mutex_lock(&ctx->lock);
     fa__tag *tag = find_locked(ctx, path, strlen(path));
-    fa_result result = tag != NULL ? FA_OK : reserve_locked(ctx, count_parts(path));
+    uint32_t missing = tag != NULL ? 0 : count_missing_locked(ctx, path);
+    bool is_full = missing > FA_TAG_MAX - fa__load(&ctx->tag_count);
+    fa_result result = is_full ? FA_ERR_LIMIT : reserve_locked(ctx, missing);
     if (tag == NULL && result == FA_OK) {
         tag = add_path_locked(ctx, path);
     }
@@ -134,7 +137,6 @@ fa_tag fa_tag_register(fa_context *ctx, const char *path) {
         fa__failure failure = {
             .context = ctx, .code = FA__CODE_OS_REFUSED, .result = result, .where = path};
         if (result == FA_ERR_LIMIT) {
-            bool is_full = fa__load(&ctx->tag_count) >= FA_TAG_MAX;
             failure.code = is_full ? FA__CODE_BAD_TAG_PATH : FA__CODE_MEMORY_LIMIT;
             failure.limit = is_full ? FA_TAG_MAX : ctx->config.memory_limit;
         }
