@@ -262,7 +262,9 @@ static size_t random_size(model_world *world) {
         return 0;
     }
     size_t less = check_rng_below(&world->rng, 40);
-    return kind < 998 ? SIZE_MAX - less : SIZE_MAX / 2 - less + 20;
+    // Where pointers have 32 bits, half of the address space may be had.
+    bool may_be_had = sizeof(size_t) < 8;
+    return kind < 998 || may_be_had ? SIZE_MAX - less : SIZE_MAX / 2 - less + 20;
 }
 
 static size_t random_align(model_world *world) {

@@ -252,6 +252,7 @@ static void what_is_no_scratch_arena_is_not_ended(void) {
 }
 
 typedef struct other_thread {
+    fa_context *context;
     fa_scratch scope;
     report_log log;
 } other_thread;
@@ -264,7 +265,7 @@ static void end_from_here(void *arg) {
 
 static void another_thread_may_not_end_a_scope(void) {
     fa_context *ctx = context_open(NULL);
-    other_thread self = {.scope = begin(ctx)};
+    other_thread self = {.context = ctx, .scope = begin(ctx)};
     unsigned char *ptr = filled(self.scope.arena, 100, 0x43);
     log_attach(ctx, &self.log);
     check_thread_join(check_thread_start(end_from_here, &self));
@@ -279,8 +280,7 @@ static void another_thread_may_not_end_a_scope(void) {
 static void scope_elsewhere(void *arg) {
     other_thread *self = arg;
     fa_arena *arena = self->scope.arena;
-    fa_context *ctx = (fa_context *)self->scope.mark.epoch;
-    fa_scratch own = fa_scratch_begin(ctx, NULL, 0);
+    fa_scratch own = fa_scratch_begin(self->context, NULL, 0);
     CHECK_NE(own.arena, arena);
     filled(own.arena, 100, 9);
     fa_scratch_end(own);
@@ -290,7 +290,7 @@ static void each_thread_has_scratch_arenas_of_its_own(void) {
     fa_context *ctx = context_open(NULL);
     fa_scratch scratch = begin(ctx);
     unsigned char *ptr = filled(scratch.arena, 100, 0x43);
-    other_thread self = {.scope = {.arena = scratch.arena, .mark = {.epoch = (uintptr_t)ctx}}};
+    other_thread self = {.context = ctx, .scope = scratch};
     check_thread_join(check_thread_start(scope_elsewhere, &self));
     CHECK(is_filled(ptr, 100, 0x43));
     fa_scratch_end(scratch);

@@ -36,8 +36,8 @@ typedef struct fa_frame_stats_result {
 FA_API fa_arena *fa_frame_begin(fa_context *ctx);
 
 /// Ends `frame`. One that is not open (FA006) or is another thread's (FA205) is refused and
-/// reported; of NULL only fa_last_error() tells, because no context is known. Scratch scopes that were opened
-/// in the frame and are still open are closed and reported (FA007).
+/// reported; of NULL only fa_last_error() tells, because no context is known. Scratch scopes that
+/// were opened in the frame and are still open are closed and reported (FA007).
 FA_API void fa_frame_end(fa_arena *frame);
 
 /// The calling thread's open frame, or NULL. Never an error. About ten instructions.
