@@ -59,10 +59,9 @@ static inline void fa__meter_switch(fa__meter *meter, fa__account *account) {
     }
     run->account = account;
     meter->run = run;
-    if (FA_UNLIKELY(account->room < (size_t)(stop - cursor))) {
-        stop = cursor + account->room;
-    }
-    meter->arena.limit = stop;
+    size_t room = (size_t)(stop - cursor);
+    size_t lease = account->room;
+    meter->arena.limit = cursor + (lease < room ? lease : room);
 }
 
 // Starts an empty log of `count` zeroed entries, charged to `account`.
