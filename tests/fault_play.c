@@ -388,6 +388,13 @@ static fa_result create_one_of_many(world *w, size_t i) {
                            &w->many[i]);
 }
 
+// Takes a record and nothing else.
+static fa_result create_on_memory(world *w, size_t i) {
+    static unsigned char memory[64];
+    return fa_arena_create(
+        w->ctx, &(fa_arena_desc){.memory = memory, .memory_size = sizeof(memory)}, &w->many[i]);
+}
+
 static fa_result alloc_in_one_of_many(world *w, size_t i) {
     size_t size = 900 + i;
     w->asked = size;
@@ -543,6 +550,59 @@ void world_use_all_tags(world *w) {
             w->scratch[0] = (fa_scratch){0};
             pop_tags(w);
         }
+    }
+    end_frame(w);
+}
+
+// More phases than a record has room for are refused for that reason, so each thread begins one.
+static void begin_one_phase(void *world_of) {
+    world *w = world_of;
+    world_attempt(w, "attach", attach, 0);
+    if (w->is_attached) {
+        world_attempt(w, "phase begin", begin_phase, 0);
+    }
+    for (; w->phases != 0; w->phases--) {
+        CHECK_EQ((int)fa_phase_end(w->ctx, NULL), FA_OK);
+    }
+}
+
+static void play_phases(world *w) {
+    static world others[3];
+    world_attempt(w, "phase begin", begin_phase, 0);
+    for (size_t i = 0; i < 3 && check_thread_supported(); i++) {
+        world_join(&others[i], w, w->label, w->failures + i);
+        check_thread_join(check_thread_start(begin_one_phase, &others[i]));
+        w->failures += others[i].failures;
+    }
+}
+
+static void play_register(world *w) {
+    for (size_t i = 0; i < w->plan->tags; i++) {
+        world_attempt(w, "tag register", register_tag, i);
+    }
+}
+
+static void play_create(world *w) {
+    for (size_t i = 0; i < w->plan->arenas; i++) {
+        if (w->many[i] == NULL) {
+            world_attempt(w, "create by memory", create_on_memory, i);
+        }
+    }
+}
+
+void world_play_full(world *w, size_t first) {
+    void (*const kinds[])(world * w) = {play_phases, play_register, play_create, play_tags,
+                                        play_scratch};
+    enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+    if (w->ctx == NULL) {
+        return;
+    }
+    w->tags[0] = fa_tag_register(w->ctx, "budgeted");
+    world_attempt(w, "frame begin", begin_frame, 0);
+    while (w->frame != NULL && fa_arena_try_alloc(w->frame, 1008) != NULL) {
+    }
+    for (size_t i = 0; i < KINDS && w->frame != NULL; i++) {
+        kinds[(first + i) % KINDS](w);
     }
     end_frame(w);
 }

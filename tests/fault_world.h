@@ -117,6 +117,10 @@ void world_thread(void *world_of);
 // A share of a context for another thread.
 void world_join(world *w, const world *host, const char *label, uint64_t seed);
 
+// Everything that takes bookkeeping memory, after the frame has taken what memory_limit allows. The
+// kind numbered `first` begins.
+void world_play_full(world *w, size_t first);
+
 // Ends what is open, destroys everything, and checks that nothing was live.
 void world_end(world *w);
 

@@ -281,6 +281,60 @@ static void sweep_limits(fault_source source) {
     CHECK_GT(limit, 2 * MIB);
 }
 
+// Bookkeeping counts as well, and each kind of it can be what does not fit any more.
+static void bookkeeping_is_refused_by_the_limit_too(void) {
+    uint64_t refused = 0;
+    for (size_t run = 0; run < check_scale(60); run++) {
+        world_plan plan = usual_plan();
+        plan.memory_limit = (512 + 52 * (run % 7)) * KIB;
+        plan.history_frames = (uint32_t)(1 + run * 7919 % 1500);
+        plan.looks = run % 2 == 0 ? 5 : 0;
+        fault_backend_make(&the_faults, FAULT_PAGES);
+        world_create(&the_world, &plan, &the_faults, "full");
+        REQUIRE_NOT_NULL(the_world.ctx);
+        world_play_full(&the_world, run);
+        refused += the_world.failures;
+        CHECK_LE(the_faults.committed_peak, plan.memory_limit);
+        world_end(&the_world);
+        fault_backend_end(&the_faults);
+    }
+    CHECK_GT(refused, 0);
+}
+
+// What is refused again and again does not take a little more bookkeeping each time.
+static void refused_calls_leave_no_bookkeeping_behind(void) {
+    const world_plan plan = {.frames_in_flight = 3, .history_frames = 300};
+    fault_backend_make(&the_faults, FAULT_PAGES);
+    world_create(&the_world, &plan, &the_faults, "again and again");
+    fa_context *ctx = the_world.ctx;
+    REQUIRE_NOT_NULL(ctx);
+    size_t overhead = 0;
+    for (size_t i = 0; i < 3000; i++) {
+        fa_arena *arena = NULL;
+        // A frame's three slots are refused at the first, the second and the third.
+        fault_backend_set(&the_faults, FAULT_NTH, the_faults.calls + 1 + i % 3 * 2, 0, 0);
+        CHECK_NULL(fa_frame_begin(ctx));
+        fault_backend_set(&the_faults, FAULT_FROM, 1, 0, 0);
+        CHECK_NULL(fa_frame_begin(ctx));
+        CHECK_NULL(fa_scratch_begin(ctx, NULL, 0).arena);
+        CHECK_EQ((int)fa_arena_create(ctx, NULL, &arena), FA_ERR_OUT_OF_MEMORY);
+        const fa_arena_desc chunks = {.chunk_size = 65536};
+        CHECK_EQ((int)fa_arena_create(ctx, &chunks, &arena), FA_ERR_OUT_OF_MEMORY);
+        fa_stats stats;
+        CHECK_EQ((int)fa_stats_get(ctx, &stats), FA_OK);
+        overhead = i == 0 ? stats.overhead_bytes : overhead;
+        CHECK_EQ(stats.overhead_bytes, overhead);
+        CHECK_EQ(stats.committed_bytes, the_faults.committed_bytes);
+        CHECK_EQ(stats.reserved_bytes, the_faults.reserved_bytes);
+    }
+    fault_backend_set(&the_faults, FAULT_NONE, 0, 0, 0);
+    fa_arena *frame = fa_frame_begin(ctx);
+    CHECK_NOT_NULL(frame);
+    fa_frame_end(frame);
+    world_end(&the_world);
+    fault_backend_end(&the_faults);
+}
+
 static void a_memory_limit_holds_whatever_it_is(void) {
     sweep_limits(FAULT_PAGES);
     sweep_limits(FAULT_BLOCKS);
@@ -482,5 +536,6 @@ TEST_SUITE(
     TEST(every_growth_for_thousands_of_tags_is_survived), TEST(threads_are_refused_independently),
     TEST(the_smallest_memory_limit_is_enough_for_small_frames),
     TEST(a_memory_limit_can_be_used_to_its_last_page), TEST(a_memory_limit_holds_whatever_it_is),
+    TEST(bookkeeping_is_refused_by_the_limit_too), TEST(refused_calls_leave_no_bookkeeping_behind),
     TEST(a_refused_allocation_takes_nothing_from_a_budget),
     TEST(an_address_space_that_is_full_is_survived), TEST(a_system_without_memory_is_survived));

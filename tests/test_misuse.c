@@ -1,38 +1,13 @@
 // Every misuse that the library promises to report, each made twice: in a process of its own with
 // strict mode on, which must end there with the report as its last words; and without strict mode,
 // where the program goes on and nothing but the report has happened.
-#include "fault_backend.h"
-
-#include <framealloc/framealloc.h>
+#include "misuse_stage.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
-#define BLOCK_BYTES 3000
-#define MEMORY_LIMIT (8 * MIB)
-
-// A program at work: one frame and one arena with something in them.
-typedef struct stage {
-    fault_backend faults;
-    fa_context *ctx;
-    fa_arena *frame; // NULL once the misuse has ended it.
-    fa_arena *arena; // NULL once the misuse has destroyed it.
-    unsigned char *in_frame;
-    unsigned char *in_arena;
-    fa_tag tag;
-    fa_scratch scratch;
-    size_t pushed;
-    fa_result wait; // What waiting for a fence comes to.
-    unsigned reports;
-    int code; // Of the last report.
-    char line[512];
-    fa_result result; // What the misused call returned; FA_OK where it returns nothing.
-    fa_error error;   // fa_last_error() after it, on the thread that made it.
-    char text[512];
-} stage;
 
 // Where a report arrives.
 typedef enum reach {
@@ -65,110 +40,6 @@ static void keep_report(const fa_report *report, void *user) {
     fa_report_format(report, s->line, sizeof(s->line));
 }
 
-static fa_result wait_for_fence(void *user, uint64_t fence) {
-    const stage *s = user;
-    CHECK_GT(fence, 0);
-    return s->wait;
-}
-
-// ---- The stage ---------------------------------------------------------------------------------
-
-static void open_stage(stage *s, fa_strict strict, fa_report_fn report) {
-    memset(s, 0, sizeof(*s));
-    fault_backend_make(&s->faults, FAULT_PAGES);
-    const fa_config config = {.frame_reserve = 4 * MIB,
-                              .scratch_reserve = MIB,
-                              .memory_limit = MEMORY_LIMIT,
-                              .backend = &s->faults.backend,
-                              .frame_wait = wait_for_fence,
-                              .frame_wait_user = s,
-                              .strict = strict};
-    REQUIRE_EQ((int)fa_context_create(&config, &s->ctx), FA_OK);
-    CHECK_EQ((int)fa_report_set(s->ctx, report, s), FA_OK);
-    CHECK_EQ((int)fa_thread_attach(s->ctx, "main"), FA_OK);
-    s->tag = fa_tag_register(s->ctx, "game");
-    const fa_arena_desc desc = {.name = "level", .tag = s->tag, .byte_limit = 100000};
-    REQUIRE_EQ((int)fa_arena_create(s->ctx, &desc, &s->arena), FA_OK);
-    s->frame = fa_frame_begin(s->ctx);
-    REQUIRE_NOT_NULL(s->frame);
-    s->in_frame = fa_arena_alloc(s->frame, BLOCK_BYTES);
-    s->in_arena = fa_arena_alloc(s->arena, BLOCK_BYTES);
-    REQUIRE_NOT_NULL(s->in_frame);
-    REQUIRE_NOT_NULL(s->in_arena);
-    memset(s->in_frame, 11, BLOCK_BYTES);
-    memset(s->in_arena, 22, BLOCK_BYTES);
-    fa_last_error_clear();
-}
-
-static void close_stage(stage *s) {
-    fault_backend_set(&s->faults, FAULT_NONE, 0, 0, 0);
-    s->wait = FA_OK;
-    if (s->ctx != NULL) {
-        fa_scratch_end(s->scratch);
-        for (; s->pushed != 0; s->pushed--) {
-            CHECK_EQ((int)fa_tag_pop(s->ctx), FA_OK);
-        }
-        if (s->frame != NULL) {
-            fa_frame_end(s->frame);
-        }
-        fa_arena_destroy(s->arena);
-        CHECK_EQ((int)fa_context_destroy(s->ctx), FA_OK);
-    }
-    fault_backend_end(&s->faults);
-}
-
-// Notes what the misused call came to. Called by each misuse, on its thread, right after the call.
-static void note(stage *s, fa_result result) {
-    s->result = result;
-    s->error = *fa_last_error();
-    snprintf(s->text, sizeof(s->text), "%s", s->error.text);
-}
-
-// The same for a call that returns a pointer.
-static void note_null(stage *s, const void *ptr) {
-    CHECK_NULL(ptr);
-    note(s, fa_last_error()->result);
-}
-
-static bool is_filled_with(const unsigned char *ptr, size_t size, unsigned char value) {
-    return ptr[0] == value && memcmp(ptr, ptr + 1, size - 1) == 0;
-}
-
-// The program goes on as if nothing had been.
-static void check_sound(stage *s) {
-    if (s->ctx == NULL) {
-        return;
-    }
-    fault_backend_set(&s->faults, FAULT_NONE, 0, 0, 0);
-    s->wait = FA_OK;
-    if (s->frame != NULL) {
-        CHECK_EQ(fa_frame_current(s->ctx), s->frame);
-        CHECK(is_filled_with(s->in_frame, BLOCK_BYTES, 11));
-        fa_frame_end(s->frame);
-    }
-    CHECK_NULL(fa_frame_current(s->ctx));
-    s->frame = fa_frame_begin(s->ctx);
-    REQUIRE_NOT_NULL(s->frame);
-    s->in_frame = fa_arena_alloc(s->frame, BLOCK_BYTES);
-    REQUIRE_NOT_NULL(s->in_frame);
-    memset(s->in_frame, 33, BLOCK_BYTES);
-    if (s->arena != NULL) {
-        CHECK(is_filled_with(s->in_arena, BLOCK_BYTES, 22));
-        CHECK_NOT_NULL(fa_arena_alloc(s->arena, 100));
-        fa_arena_reset(s->arena);
-        CHECK_EQ(fa_arena_used(s->arena), 0);
-    }
-    fa_scratch scratch = fa_scratch_begin(s->ctx, NULL, 0);
-    REQUIRE_NOT_NULL(scratch.arena);
-    CHECK_NOT_NULL(fa_arena_alloc(scratch.arena, 100));
-    fa_scratch_end(scratch);
-    CHECK(is_filled_with(s->in_frame, BLOCK_BYTES, 33));
-    fa_stats stats;
-    CHECK_EQ((int)fa_stats_get(s->ctx, &stats), FA_OK);
-    CHECK_EQ(stats.frame_bytes, 3008);
-    CHECK_EQ(stats.committed_bytes, s->faults.committed_bytes);
-}
-
 static void on_another_thread(stage *s, void (*run)(void *s)) {
     check_thread_join(check_thread_start(run, s));
 }
@@ -182,24 +53,24 @@ static void end_stage_frame(stage *s) {
 
 static void alloc_tagged_without_frame(stage *s) {
     end_stage_frame(s);
-    note_null(s, fa_tagged_alloc(fa_tagged_make(s->ctx, s->tag), 100));
+    stage_note_null(s, fa_tagged_alloc(fa_tagged_make(s->ctx, s->tag), 100));
 }
 
 static void alloc_from_ended_frame(stage *s) {
     fa_arena *frame = s->frame;
     end_stage_frame(s);
-    note_null(s, fa_arena_alloc(frame, 200));
+    stage_note_null(s, fa_arena_alloc(frame, 200));
 }
 
 static void rewind_ended_frame(stage *s) {
     fa_arena *frame = s->frame;
     fa_mark mark = fa_arena_mark(frame);
     end_stage_frame(s);
-    note(s, fa_arena_rewind(frame, mark));
+    stage_note(s, fa_arena_rewind(frame, mark));
 }
 
 static void pass_byte_limit(stage *s) {
-    note_null(s, fa_arena_alloc(s->arena, 99000));
+    stage_note_null(s, fa_arena_alloc(s->arena, 99000));
 }
 
 static void fill_callers_memory(stage *s) {
@@ -208,20 +79,20 @@ static void fill_callers_memory(stage *s) {
     fa_arena *arena = NULL;
     REQUIRE_EQ((int)fa_arena_create(s->ctx, &desc, &arena), FA_OK);
     CHECK_NOT_NULL(fa_arena_alloc(arena, 1000));
-    note_null(s, fa_arena_alloc(arena, 32));
+    stage_note_null(s, fa_arena_alloc(arena, 32));
     fa_arena_destroy(arena);
 }
 
 static void begin_twice(stage *s) {
-    note_null(s, fa_frame_begin(s->ctx));
+    stage_note_null(s, fa_frame_begin(s->ctx));
 }
 
 static void rewind_to_nothing(stage *s) {
-    note(s, fa_arena_rewind(s->arena, (fa_mark){0}));
+    stage_note(s, fa_arena_rewind(s->arena, (fa_mark){0}));
 }
 
 static void rewind_to_mark_of_another(stage *s) {
-    note(s, fa_arena_rewind(s->arena, fa_arena_mark(s->frame)));
+    stage_note(s, fa_arena_rewind(s->arena, fa_arena_mark(s->frame)));
 }
 
 static void rewind_past_reset(stage *s) {
@@ -229,7 +100,7 @@ static void rewind_past_reset(stage *s) {
     REQUIRE_EQ((int)fa_arena_create(s->ctx, NULL, &arena), FA_OK);
     fa_mark mark = fa_arena_mark(arena);
     fa_arena_reset(arena);
-    note(s, fa_arena_rewind(arena, mark));
+    stage_note(s, fa_arena_rewind(arena, mark));
     fa_arena_destroy(arena);
 }
 
@@ -237,36 +108,36 @@ static void end_twice(stage *s) {
     fa_arena *frame = s->frame;
     end_stage_frame(s);
     fa_frame_end(frame);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_nothing(stage *s) {
     fa_frame_end(NULL);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_an_arena_as_frame(stage *s) {
     fa_frame_end(s->arena);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_scratch_twice(stage *s) {
     fa_scratch scratch = fa_scratch_begin(s->ctx, NULL, 0);
     fa_scratch_end(scratch);
     fa_scratch_end(scratch);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_frame_with_open_scratch(stage *s) {
     fa_scratch scratch = fa_scratch_begin(s->ctx, NULL, 0);
     CHECK_NOT_NULL(fa_arena_alloc(scratch.arena, 500));
     end_stage_frame(s);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void destroy_context_before_arena(stage *s) {
     end_stage_frame(s);
-    note(s, fa_context_destroy(s->ctx));
+    stage_note(s, fa_context_destroy(s->ctx));
     s->ctx = NULL;
     s->error = *fa_last_error();
     CHECK_EQ((int)s->result, FA_ERR_BUSY);
@@ -274,14 +145,14 @@ static void destroy_context_before_arena(stage *s) {
 
 static void destroy_context_with_open_frame(stage *s) {
     fa_arena_destroy(s->arena);
-    note(s, fa_context_destroy(s->ctx));
+    stage_note(s, fa_context_destroy(s->ctx));
     s->ctx = NULL;
     CHECK_EQ((int)s->result, FA_ERR_BUSY);
 }
 
 static void detach_with_open_frame(stage *s) {
     CHECK_EQ((int)fa_thread_detach(s->ctx), FA_OK);
-    note(s, fa_last_error()->result);
+    stage_note(s, fa_last_error()->result);
     s->frame = NULL;
     CHECK_EQ((int)fa_thread_attach(s->ctx, "main"), FA_OK);
 }
@@ -303,17 +174,17 @@ static void exit_thread_with_open_frame(stage *s) {
 
 static void destroy_frame(stage *s) {
     fa_arena_destroy(s->frame);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void reset_frame(stage *s) {
     fa_arena_reset(s->frame);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void claim_scratch(stage *s) {
     s->scratch = fa_scratch_begin(s->ctx, NULL, 0);
-    note(s, fa_arena_claim(s->scratch.arena));
+    stage_note(s, fa_arena_claim(s->scratch.arena));
 }
 
 static void conflict_with_both(stage *s) {
@@ -321,7 +192,7 @@ static void conflict_with_both(stage *s) {
     fa_scratch second = fa_scratch_begin(s->ctx, &first.arena, 1);
     fa_arena *conflicts[2] = {second.arena, first.arena};
     fa_scratch third = fa_scratch_begin(s->ctx, conflicts, 2);
-    note_null(s, third.arena);
+    stage_note_null(s, third.arena);
     fa_scratch_end(third); // Ignored.
     fa_scratch_end(second);
     fa_scratch_end(first);
@@ -329,62 +200,62 @@ static void conflict_with_both(stage *s) {
 
 static void alloc_nothing(stage *s) {
     volatile size_t size = 0;
-    note_null(s, fa_arena_alloc(s->frame, size));
+    stage_note_null(s, fa_arena_alloc(s->frame, size));
 }
 
 static void alloc_too_many(stage *s) {
     volatile size_t count = SIZE_MAX / 4;
-    note_null(s, fa_arena_array(s->frame, uint64_t, count));
+    stage_note_null(s, fa_arena_array(s->frame, uint64_t, count));
 }
 
 static void alloc_everything(stage *s) {
     volatile size_t size = SIZE_MAX;
-    note_null(s, fa_arena_alloc(s->frame, size));
+    stage_note_null(s, fa_arena_alloc(s->frame, size));
 }
 
 static void describe_badly(stage *s) {
     fa_arena *arena = s->arena;
-    note(s, fa_arena_create(s->ctx, &(fa_arena_desc){.chunk_size = 5000}, &arena));
+    stage_note(s, fa_arena_create(s->ctx, &(fa_arena_desc){.chunk_size = 5000}, &arena));
     CHECK_NULL(arena);
 }
 
 static void budget_upside_down(stage *s) {
-    note(s, fa_budget_set(s->ctx, s->tag, &(fa_budget){.soft = 2, .hard = 1}));
+    stage_note(s, fa_budget_set(s->ctx, s->tag, &(fa_budget){.soft = 2, .hard = 1}));
 }
 
 static void configure_badly(stage *s) {
     fa_context *ctx = s->ctx;
-    note(s, fa_context_create(&(fa_config){.frames_in_flight = 9}, &ctx));
+    stage_note(s, fa_context_create(&(fa_config){.frames_in_flight = 9}, &ctx));
     CHECK_NULL(ctx);
 }
 
 static void index_beyond(stage *s) {
     FA_VEC(int) vec = {0};
     CHECK_EQ((int)fa_vec_push(s->frame, &vec, 1), FA_OK);
-    note_null(s, fa_vec_at(&vec, 1));
+    stage_note_null(s, fa_vec_at(&vec, 1));
 }
 
 static void fail_to_wait(stage *s) {
     CHECK_EQ((int)fa_frame_fence(s->frame, 5), FA_OK);
     end_stage_frame(s);
     s->wait = FA_ERR_TIMEOUT;
-    note_null(s, fa_frame_begin(s->ctx));
+    stage_note_null(s, fa_frame_begin(s->ctx));
 }
 
 static void copy_no_text(stage *s) {
-    note_null(s, fa_arena_strdup(s->frame, NULL));
+    stage_note_null(s, fa_arena_strdup(s->frame, NULL));
 }
 
 static void defer_nothing(stage *s) {
-    note(s, fa_arena_defer(s->frame, NULL, s));
+    stage_note(s, fa_arena_defer(s->frame, NULL, s));
 }
 
 static void align_to_three(stage *s) {
-    note_null(s, fa_arena_alloc_aligned(s->frame, 64, 3));
+    stage_note_null(s, fa_arena_alloc_aligned(s->frame, 64, 3));
 }
 
 static void align_to_two_megabytes(stage *s) {
-    note_null(s, fa_arena_alloc_aligned(s->frame, 64, 2 * MIB));
+    stage_note_null(s, fa_arena_alloc_aligned(s->frame, 64, 2 * MIB));
 }
 
 // ---- FA205: threads ----------------------------------------------------------------------------
@@ -392,7 +263,7 @@ static void align_to_two_megabytes(stage *s) {
 static void end_foreign_frame(void *stage_of) {
     stage *s = stage_of;
     fa_frame_end(s->frame);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_frame_of_another_thread(stage *s) {
@@ -402,7 +273,7 @@ static void end_frame_of_another_thread(stage *s) {
 static void end_foreign_scratch(void *stage_of) {
     stage *s = stage_of;
     fa_scratch_end(s->scratch);
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void end_scratch_of_another_thread(stage *s) {
@@ -413,26 +284,26 @@ static void end_scratch_of_another_thread(stage *s) {
 // ---- FA3xx: limits -----------------------------------------------------------------------------
 
 static void pass_memory_limit(stage *s) {
-    note_null(s, fa_arena_alloc(s->frame, 9 * MIB));
+    stage_note_null(s, fa_arena_alloc(s->frame, 9 * MIB));
 }
 
 static void pass_tag_budget(stage *s) {
     CHECK_EQ((int)fa_budget_set(s->ctx, s->tag, &(fa_budget){.hard = 50000}), FA_OK);
     CHECK_EQ((int)fa_tag_push(s->ctx, s->tag), FA_OK);
     s->pushed = 1;
-    note_null(s, fa_arena_alloc(s->frame, 60000));
+    stage_note_null(s, fa_arena_alloc(s->frame, 60000));
 }
 
 static void pass_thread_budget(stage *s) {
     CHECK_EQ((int)fa_budget_set_thread(s->ctx, &(fa_thread_budget){.frame_bytes = 5000}), FA_OK);
-    note_null(s, fa_arena_alloc(s->frame, 4000));
+    stage_note_null(s, fa_arena_alloc(s->frame, 4000));
 }
 
 static void pass_soft_budget(stage *s) {
     CHECK_EQ((int)fa_budget_set(s->ctx, s->tag, &(fa_budget){.soft = 10000}), FA_OK);
     CHECK_NOT_NULL(fa_arena_alloc(s->arena, 20000));
     CHECK_NOT_NULL(fa_arena_alloc(s->arena, 20000)); // Reported once.
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void pass_warning_budget(stage *s) {
@@ -440,27 +311,27 @@ static void pass_warning_budget(stage *s) {
     CHECK_EQ((int)fa_budget_set(s->ctx, s->tag, &budget), FA_OK);
     CHECK_NOT_NULL(fa_arena_alloc(s->arena, 20000));
     CHECK_NOT_NULL(fa_arena_alloc(s->arena, 20000));
-    note(s, FA_OK);
+    stage_note(s, FA_OK);
 }
 
 static void be_refused_by_system(stage *s) {
     fault_backend_set(&s->faults, FAULT_FROM, 1, 0, 0);
-    note_null(s, fa_arena_alloc(s->frame, MIB));
+    stage_note_null(s, fa_arena_alloc(s->frame, MIB));
 }
 
 // ---- FA8xx: tags and phases --------------------------------------------------------------------
 
 static void push_unknown_tag(stage *s) {
-    note(s, fa_tag_push(s->ctx, (fa_tag){77}));
+    stage_note(s, fa_tag_push(s->ctx, (fa_tag){77}));
 }
 
 static void ask_about_unknown_tag(stage *s) {
     fa_tag_stats_result stats;
-    note(s, fa_tag_stats(s->ctx, (fa_tag){77}, &stats));
+    stage_note(s, fa_tag_stats(s->ctx, (fa_tag){77}, &stats));
 }
 
 static void pop_too_often(stage *s) {
-    note(s, fa_tag_pop(s->ctx));
+    stage_note(s, fa_tag_pop(s->ctx));
 }
 
 static void push_too_often(stage *s) {
@@ -468,12 +339,12 @@ static void push_too_often(stage *s) {
         s->pushed += 1;
     }
     CHECK_EQ(s->pushed, FA_TAG_DEPTH_MAX);
-    note(s, fa_last_error()->result);
+    stage_note(s, fa_last_error()->result);
 }
 
 static void end_no_phase(stage *s) {
     fa_phase_stats stats;
-    note(s, fa_phase_end(s->ctx, &stats));
+    stage_note(s, fa_phase_end(s->ctx, &stats));
 }
 
 static void begin_too_many_phases(stage *s) {
@@ -482,7 +353,7 @@ static void begin_too_many_phases(stage *s) {
         begun += 1;
     }
     CHECK_EQ(begun, FA_PHASE_DEPTH_MAX);
-    note(s, fa_last_error()->result);
+    stage_note(s, fa_last_error()->result);
     for (; begun != 0; begun--) {
         CHECK_EQ((int)fa_phase_end(s->ctx, NULL), FA_OK);
     }
@@ -492,7 +363,19 @@ static void register_half_a_path(stage *s) {
     uint32_t count = fa_tag_count(s->ctx);
     CHECK_EQ(fa_tag_register(s->ctx, "ai//path").id, 0);
     CHECK_EQ(fa_tag_count(s->ctx), count);
-    note(s, fa_last_error()->result);
+    stage_note(s, fa_last_error()->result);
+}
+
+static void register_beyond_the_last(stage *s) {
+    while (fa_tag_count(s->ctx) < FA_TAG_MAX - 1) {
+        char path[32];
+        snprintf(path, sizeof(path), "tag %u", (unsigned)fa_tag_count(s->ctx));
+        REQUIRE_NE(fa_tag_register(s->ctx, path).id, 0);
+    }
+    CHECK_EQ(fa_tag_register(s->ctx, "two/more").id, 0);
+    stage_note(s, fa_last_error()->result);
+    CHECK_EQ(fa_tag_count(s->ctx), FA_TAG_MAX - 1);
+    CHECK_NE(fa_tag_register(s->ctx, "game/last").id, 0); // There is room for one.
 }
 
 // ---- All of them -------------------------------------------------------------------------------
@@ -614,6 +497,9 @@ static const misuse misuses[] = {
            ", in fa_phase_begin: limit 16", REACHES_BOTH),
     MISUSE(805, FA_ERR_INVALID, register_half_a_path,
            "FA805 error: tag cannot be registered:" IN_FRAME ", path \"ai//path\"", REACHES_BOTH),
+    MISUSE(805, FA_ERR_LIMIT, register_beyond_the_last,
+           "FA805 error: tag cannot be registered:" IN_FRAME ", path \"two/more\": limit 16384",
+           REACHES_BOTH),
 #undef MISUSE
 };
 // clang-format on
@@ -631,7 +517,7 @@ typedef struct trial {
 
 static void run_in_child(void *trial_of) {
     const trial *tried = trial_of;
-    open_stage(&the_stage, tried->strict, print_report);
+    stage_open(&the_stage, tried->strict, print_report);
     tried->misuse->make(&the_stage);
 }
 
@@ -709,22 +595,22 @@ static void check_told(const misuse *made, const stage *s) {
 static void every_misuse_is_recorded_and_changes_nothing(void) {
     for (size_t i = 0; i < MISUSE_COUNT; i++) {
         check_note("%s", misuses[i].what);
-        open_stage(&the_stage, FA_STRICT_OFF, keep_report);
+        stage_open(&the_stage, FA_STRICT_OFF, keep_report);
         misuses[i].make(&the_stage);
         check_told(&misuses[i], &the_stage);
-        check_sound(&the_stage);
-        close_stage(&the_stage);
+        stage_check_sound(&the_stage);
+        stage_close(&the_stage);
     }
 }
 
 static void a_misuse_with_nobody_listening_is_recorded_as_well(void) {
     for (size_t i = 0; i < MISUSE_COUNT; i++) {
         check_note("%s", misuses[i].what);
-        open_stage(&the_stage, FA_STRICT_OFF, NULL);
+        stage_open(&the_stage, FA_STRICT_OFF, NULL);
         misuses[i].make(&the_stage);
         CHECK_EQ((int)the_stage.error.result, (int)misuses[i].result);
-        check_sound(&the_stage);
-        close_stage(&the_stage);
+        stage_check_sound(&the_stage);
+        stage_close(&the_stage);
     }
 }
 

@@ -157,6 +157,9 @@ void fa__arena_trim(fa__arena *arena, size_t keep) {
         return;
     }
     size_t used = (size_t)(arena->meter.arena.cursor - arena->base);
+    if (keep >= arena->committed) {
+        return; // Before rounding, which could wrap.
+    }
     keep = round_to(keep > used ? keep : used, pages->backend.page_size);
     if (keep >= arena->committed) {
         return;
