@@ -3,8 +3,9 @@
 #
 # A step is unit:PRESET (builds a preset of CMakePresets.json and runs all suites in it),
 # unit:32bit, or script:NAME (tests/scripts/NAME.sh). An argument chooses the steps whose name
-# contains it; without one all run. Progress is one line for each step; the output of a step is
-# shown in full only when something in it failed. The last line is
+# contains it; without one all run. Several steps run at once, LANES of them, and share JOBS
+# processors. Each step prints one line when it ends; its output is shown in full only when
+# something in it failed. The last line is
 #
 #     N passed, N failed            or: N passed, N failed, N skipped
 #
@@ -14,6 +15,11 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 LC_ALL=C
 JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
+# A run of the suites keeps one processor busy, a build all it is given.
+if [ -z "${LANES:-}" ]; then
+    LANES=$((JOBS < 2 ? 1 : JOBS < 8 ? 2 : 4))
+fi
+JOBS=$((JOBS > LANES ? JOBS / LANES : 1))
 FA_BUILD=$(pwd)/build/release-gcc
 export LC_ALL JOBS FA_BUILD
 # A leak, a race or undefined behaviour ends a run with a status other than 0, and shows where it
@@ -24,11 +30,10 @@ export TSAN_OPTIONS="second_deadlock_stack=1:${TSAN_OPTIONS:-}"
 # One run of the suites takes this long at most; what hangs is a failure too.
 SECONDS_MAX=${SECONDS_MAX:-900}
 
-passed=0
-failed=0
-skipped=0
 logs=$(pwd)/build/test-logs
-mkdir -p "$logs"
+run=$logs/run # What the lanes tell each other: claimed and finished steps, their counts.
+rm -rf "$run"
+mkdir -p "$run"
 
 # ---- The steps -----------------------------------------------------------------------------------
 
@@ -60,14 +65,11 @@ chosen() {
 
 # ---- Running one ---------------------------------------------------------------------------------
 
-# Adds up: count PASSED FAILED SKIPPED, and leaves them for the line of the step.
+# The figures of the step: count PASSED FAILED SKIPPED.
 count() {
     step_passed=$1
     step_failed=$2
     step_skipped=$3
-    passed=$((passed + step_passed))
-    failed=$((failed + step_failed))
-    skipped=$((skipped + step_skipped))
 }
 
 # build_preset PRESET, or build_preset 32bit.
@@ -137,7 +139,6 @@ run_unit() {
         if [ "$status" != 0 ] && [ "$step_failed" = 0 ]; then
             why="all tests passed, but the program ended with status $status"
             step_failed=1
-            failed=$((failed + 1))
         fi
     fi
 }
@@ -151,7 +152,6 @@ run_script() {
     if [ "$step_failed" = 0 ] && [ "$status" != 0 ]; then
         why="it ended with status $status"
         step_failed=1
-        failed=$((failed + 1))
     fi
 }
 
@@ -161,17 +161,17 @@ show_failures() {
     echo "---- end of ${step#*:}; all of it is in build/test-logs"
 }
 
+# run_step STEP: runs it and prints what there is to say about it, but for the number in front.
 run_step() {
     step=$1
-    log=$logs/$(echo "$step" | tr ':' '-').log
+    log=$logs/$(file_of "$step").log
     why=""
     start=$(date +%s)
-    printf '[%2d/%d] %-22s ' "$number" "$total" "$step"
     case $step in
     unit:*) run_unit "${step#unit:}" ;;
     script:*) run_script "${step#script:}" ;;
     esac
-    printf '%5d passed, %d failed' "$step_passed" "$step_failed"
+    printf '%-22s %5d passed, %d failed' "$step" "$step_passed" "$step_failed"
     [ "$step_skipped" = 0 ] || printf ', %d skipped' "$step_skipped"
     printf ' %6d s\n' $(($(date +%s) - start))
     if [ "$step_failed" != 0 ]; then
@@ -179,8 +179,44 @@ run_step() {
     elif [ -n "$why" ]; then
         echo "        skipped: $why"
     fi
-    grep -E '^skip(ped)? ' "$log" 2>/dev/null | sed 's/^/        /'
-    grep -E '^[a-z0-9_.]+ \.\.\. skipped: ' "$log" 2>/dev/null | sed 's/^/        /'
+    grep -E '^skip(ped)? |^[a-z0-9_.]+ \.\.\. skipped: ' "$log" 2>/dev/null | sed 's/^/        /'
+    echo "$step_passed $step_failed $step_skipped" >"$run/$(file_of "$step").count"
+}
+
+file_of() {
+    echo "$1" | tr ':' '-'
+}
+
+# The programs that scripts run are those of build/release-gcc.
+wait_for_programs() {
+    case $1$todo in
+    script:*unit:release-gcc*)
+        while [ ! -e "$run/unit-release-gcc.count" ]; do
+            sleep 1
+        done
+        ;;
+    esac
+}
+
+# Prints the result of a step in one piece, with how many are finished.
+print_result() {
+    while ! mkdir "$run/printing" 2>/dev/null; do
+        sleep 1
+    done
+    echo "$1" >>"$run/printed"
+    printf '[%2d/%d] ' "$(wc -l <"$run/printed")" "$total"
+    cat "$1"
+    rmdir "$run/printing"
+}
+
+# Takes one step after the other that no other lane has taken.
+lane() {
+    for step in $todo; do
+        mkdir "$run/$(file_of "$step").claim" 2>/dev/null || continue
+        wait_for_programs "$step"
+        run_step "$step" >"$run/$(file_of "$step").out" 2>&1
+        print_result "$run/$(file_of "$step").out"
+    done
 }
 
 # ---- All of them ---------------------------------------------------------------------------------
@@ -203,15 +239,21 @@ if [ "$total" = 0 ]; then
     exit 2
 fi
 begin=$(date +%s)
-number=0
-for step in $todo; do
-    number=$((number + 1))
-    run_step "$step"
+lanes=""
+trap 'kill $lanes 2>/dev/null; exit 1' INT TERM
+for _ in $(seq "$LANES"); do
+    lane &
+    lanes="$lanes $!"
 done
+wait
 printf '%d steps in %d s\n' "$total" $(($(date +%s) - begin))
-if [ "$skipped" != 0 ]; then
-    echo "$passed passed, $failed failed, $skipped skipped"
-else
-    echo "$passed passed, $failed failed"
-fi
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+# A step without figures has not run, and that is a failure as well.
+cat "$run"/*.count 2>/dev/null | awk -v total="$total" '
+    { passed += $1; failed += $2; skipped += $3 }
+    END {
+        if (NR != total) { failed += total - NR }
+        printf "%d passed, %d failed", passed, failed
+        if (skipped) { printf ", %d skipped", skipped }
+        printf "\n"
+        exit failed || !passed
+    }'
