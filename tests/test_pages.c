@@ -617,8 +617,10 @@ typedef struct hasty {
 
 static void *reserve_static(void *self, size_t size, size_t align) {
     (void)self;
-    static _Alignas(65536) unsigned char memory[4 * 65536];
-    return size <= sizeof(memory) && align <= 65536 ? memory : NULL;
+    // An object may not ask for this alignment on every system: a part of a larger one does.
+    static unsigned char memory[5 * 65536];
+    size_t skipped = (size_t)(-(uintptr_t)memory & 65535);
+    return size <= 4 * 65536 && align <= 65536 ? memory + skipped : NULL;
 }
 
 static bool count_commit(void *self, void *ptr, size_t size) {

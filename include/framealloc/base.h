@@ -40,7 +40,12 @@
 #define FA_ALLOC_SIZE(argument) __attribute__((alloc_size(argument)))
 #define FA_ALLOC_SIZE2(first, second) __attribute__((alloc_size(first, second)))
 #define FA_NODISCARD __attribute__((warn_unused_result))
+#if defined(__MINGW32__) && !defined(__clang__)
+// Plain `printf` means Microsoft's there, which does not know %zu; the library has the C one.
+#define FA_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#else
 #define FA_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#endif
 #else
 #define FA_LIKELY(condition) (condition)
 #define FA_UNLIKELY(condition) (condition)
