@@ -48,9 +48,10 @@ test:
 
 bench:
 	@scripts/setup.sh bench
-	@scripts/build.sh release fa_bench
+	@scripts/build.sh release fa_bench fa_bench_objects framealloc_program
 	@mkdir -p bench/results
 	@$(BUILD)/bin/fa_bench $(BENCH_ARGS)
+	@$(BUILD)/bin/fa_bench_objects $(BENCH_ARGS)
 	@if command -v valgrind >/dev/null; then bench/instructions.sh; \
 	else echo 'valgrind is not here: no instruction counts'; fi
 

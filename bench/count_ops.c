@@ -4,40 +4,15 @@
 // The difference of two runs is n operations, whatever it costs to get into and out of the loop;
 // the same difference of a baseline loop is taken off it. Run without valgrind it does the same and
 // prints nothing.
-#include "floor.h"
+#include "count.h"
 
-#include <framealloc/framealloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <valgrind/callgrind.h>
 
 // Few enough that all blocks of a run fit into one lease of a budget: leases are the slow path.
-enum { COUNT = 100, FRAMES = 640, DEPTH = 20, TAGS = 2 * DEPTH };
-
-typedef FA_VEC(uint32_t) number_vec;
-
-typedef struct bench_state {
-    fa_context *context;
-    fa_arena *frame;
-    fa_tag tags[TAGS];
-    number_vec vector;
-    floor_arena floor;
-} bench_state;
-
-typedef struct operation {
-    const char *name;
-    const char *baseline; // Name of the operation whose cost is taken off.
-    size_t count;
-    bool in_frame; // A frame is open around the loop.
-    void (*run)(bench_state *state, size_t count);
-    void (*before)(bench_state *state, size_t count); // Not counted; may be NULL.
-    void (*after)(bench_state *state, size_t count);
-} operation;
-
-// Makes the compiler forget what it knows about a value, at the cost of no instruction.
-#define FORGET(value) __asm__ volatile("" : "+r"(value))
-#define OPERATION static __attribute__((noinline)) void
+enum { COUNT = 100, FRAMES = 640, DEPTH = COUNT_TAGS / 2 };
 
 OPERATION run_loop(bench_state *state, size_t count) {
     fa_arena *arena = state->frame;
@@ -191,56 +166,104 @@ OPERATION run_vec_push(bench_state *state, size_t count) {
     }
 }
 
+// A small arena of which others exist: made, filled with ten blocks, and destroyed.
+OPERATION run_group(bench_state *state, size_t count) {
+    fa_arena_desc desc = {.chunk_size = 4096};
+    for (size_t i = 0; i < count; ++i) {
+        fa_arena *group = NULL;
+        if (fa_arena_create(state->context, &desc, &group) < 0) {
+            abort();
+        }
+        for (size_t block = 0; block < 10; ++block) {
+            BENCH_BARRIER(fa_arena_alloc(group, 48));
+        }
+        fa_arena_destroy(group);
+    }
+}
+
+static void group_open(bench_state *state, size_t count) {
+    (void)count;
+    fa_arena_desc desc = {.chunk_size = 4096};
+    if (fa_arena_create(state->context, &desc, &state->group) < 0 ||
+        fa_arena_alloc(state->group, 48) == NULL) {
+        abort();
+    }
+}
+
+static void group_close(bench_state *state, size_t count) {
+    (void)count;
+    fa_arena_destroy(state->group);
+}
+
 static const operation operations[] = {
-    {"loop", NULL, COUNT, true, run_loop, NULL, NULL},
-    {"floor16", "loop", COUNT, true, run_floor16, floor_empty, NULL},
-    {"const16", "loop", COUNT, true, run_const16, NULL, NULL},
-    {"const64", "loop", COUNT, true, run_const64, NULL, NULL},
-    {"variable", "loop", COUNT, true, run_variable, NULL, NULL},
-    {"aligned64", "loop", COUNT, true, run_aligned64, NULL, NULL},
-    {"try16", "loop", COUNT, true, run_try16, NULL, NULL},
-    {"array", "loop", COUNT, true, run_array, NULL, NULL},
-    {"tagged16", "loop", COUNT, true, run_tagged16, NULL, NULL},
-    {"current", "loop", COUNT, true, run_current, NULL, NULL},
-    {"vec_push", "loop", COUNT, true, run_vec_push, vector_reserve, NULL},
-    {"frame_empty", "loop", FRAMES, false, run_frame_empty, NULL, NULL},
-    {"frame_used", "const16", FRAMES, false, run_frame_used, NULL, NULL},
-    {"tag_push", "const16", DEPTH, true, run_tag_push, NULL, pop_all},
-    {"tag_pop", "const16", DEPTH, true, run_tag_pop, push_all, NULL},
-    {"scratch", "const16", COUNT, true, run_scratch, NULL, NULL},
-    {"mark", "const16", COUNT, true, run_mark, NULL, NULL},
+    {"loop", NULL, COUNT, true, run_loop, NULL, NULL, 0},
+    {"floor16", "loop", COUNT, true, run_floor16, floor_empty, NULL, 0},
+    {"const16", "loop", COUNT, true, run_const16, NULL, NULL, 0},
+    {"const64", "loop", COUNT, true, run_const64, NULL, NULL, 0},
+    {"variable", "loop", COUNT, true, run_variable, NULL, NULL, 0},
+    {"aligned64", "loop", COUNT, true, run_aligned64, NULL, NULL, 0},
+    {"try16", "loop", COUNT, true, run_try16, NULL, NULL, 0},
+    {"array", "loop", COUNT, true, run_array, NULL, NULL, 0},
+    {"tagged16", "loop", COUNT, true, run_tagged16, NULL, NULL, 0},
+    {"current", "loop", COUNT, true, run_current, NULL, NULL, 0},
+    {"vec_push", "loop", COUNT, true, run_vec_push, vector_reserve, NULL, 0},
+    {"frame_empty", "loop", FRAMES, false, run_frame_empty, NULL, NULL, 0},
+    {"frame_used", "const16", FRAMES, false, run_frame_used, NULL, NULL, 0},
+    {"tag_push", "const16", DEPTH, true, run_tag_push, NULL, pop_all, 0},
+    {"tag_pop", "const16", DEPTH, true, run_tag_pop, push_all, NULL, 0},
+    {"scratch", "const16", COUNT, true, run_scratch, NULL, NULL, 0},
+    {"mark", "const16", COUNT, true, run_mark, NULL, NULL, 0},
+    {"group", "loop", COUNT, false, run_group, group_open, group_close, 0},
 };
 
-// One counted run. The dump is called "name baseline variant count".
-static void run_counted(const operation *what, bench_state *state, const char *variant,
-                        size_t count) {
+// The dump is called "name baseline variant count".
+static void run_dumped(const operation *what, bench_state *state, const char *variant,
+                       size_t count) {
     char title[96];
     snprintf(title, sizeof(title), "%s %s %s %zu", what->name,
              what->baseline != NULL ? what->baseline : "-", variant, count);
+    CALLGRIND_ZERO_STATS;
+    what->run(state, count);
+    CALLGRIND_DUMP_STATS_AT(title);
+}
+
+static void run_counted(const operation *what, bench_state *state, const char *variant,
+                        size_t count) {
     if (what->in_frame) {
         state->frame = fa_frame_begin(state->context);
         BENCH_BARRIER(fa_arena_alloc(state->frame, 16));
     }
+    size_t runs = what->worst_of > 0 ? what->worst_of : 1;
     if (what->before != NULL) {
-        what->before(state, count);
+        what->before(state, runs * count);
     }
-    CALLGRIND_ZERO_STATS;
-    what->run(state, count);
-    CALLGRIND_DUMP_STATS_AT(title);
+    for (size_t run = 0; run < runs; ++run) {
+        run_dumped(what, state, variant, count);
+    }
     if (what->after != NULL) {
-        what->after(state, count);
+        what->after(state, runs * count);
     }
     if (what->in_frame) {
         fa_frame_end(state->frame);
     }
 }
 
-static void run_variant(bench_state *state, const char *variant) {
-    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); ++i) {
-        run_counted(&operations[i], state, "warm", 2 * operations[i].count);
-        run_counted(&operations[i], state, variant, operations[i].count);
-        run_counted(&operations[i], state, variant, 2 * operations[i].count);
+static void run_operations(bench_state *state, const char *variant, const operation *list,
+                           size_t length) {
+    for (size_t i = 0; i < length; ++i) {
+        if (list[i].worst_of > 0) {
+            run_counted(&list[i], state, variant, list[i].count);
+            continue;
+        }
+        run_counted(&list[i], state, "warm", 2 * list[i].count);
+        run_counted(&list[i], state, variant, list[i].count);
+        run_counted(&list[i], state, variant, 2 * list[i].count);
     }
+}
+
+static void run_variant(bench_state *state, const char *variant) {
+    run_operations(state, variant, operations, sizeof(operations) / sizeof(operations[0]));
+    run_operations(state, variant, object_operations, object_operation_count);
 }
 
 static void fail(const char *what) {
@@ -249,7 +272,7 @@ static void fail(const char *what) {
 }
 
 static void tags_register(bench_state *state) {
-    for (size_t i = 0; i < TAGS; ++i) {
+    for (size_t i = 0; i < COUNT_TAGS; ++i) {
         char path[32];
         snprintf(path, sizeof(path), "count/%zu", i);
         state->tags[i] = fa_tag_register(state->context, path);
@@ -263,7 +286,7 @@ static void budgets_set(bench_state *state) {
     fa_tag outer = fa_tag_register(state->context, "count");
     bool ready = fa_budget_set(state->context, outer, &budget) == FA_OK &&
                  fa_budget_set_thread(state->context, &thread) == FA_OK;
-    for (size_t i = 0; i < TAGS; ++i) {
+    for (size_t i = 0; i < COUNT_TAGS; ++i) {
         ready = ready && fa_budget_set(state->context, state->tags[i], &budget) == FA_OK;
     }
     if (!ready || fa_tag_push(state->context, outer) < 0) {
@@ -284,12 +307,18 @@ int main(void) {
     tags_register(&plain);
     tags_register(&limited);
     budgets_set(&limited);
+    if (!objects_open(&plain) || !objects_open(&limited)) {
+        fail("objects");
+    }
     run_variant(&plain, "plain");
     run_variant(&limited, "budgets");
     if (fa_last_error()->result != FA_OK) {
         fail("a call failed while instructions were counted");
     }
-    fa_context_destroy(limited.context);
-    fa_context_destroy(plain.context);
+    objects_close(&limited);
+    objects_close(&plain);
+    if (fa_context_destroy(limited.context) < 0 || fa_context_destroy(plain.context) < 0) {
+        fail("fa_context_destroy");
+    }
     return 0;
 }

@@ -100,9 +100,10 @@ static void add(fault_backend *faults, char *base, size_t size, void *origin) {
             need(realloc(faults->ranges, faults->range_room * sizeof(*faults->ranges)));
     }
     size_t pages = size / faults->backend.page_size;
-    fault_range range = {base, size, origin, need(calloc(pages, 1))};
+    fault_range range = {base, size, origin, need(calloc(pages, 1)), 0};
     if (origin != NULL) {
         memset(range.committed, 1, pages);
+        range.high = pages;
         note_committed(faults, size);
     }
     faults->ranges[faults->range_count] = range;
@@ -132,6 +133,7 @@ static bool mark(fault_backend *faults, char *ptr, size_t size, unsigned char va
         }
         range->committed[i] = value;
     }
+    range->high = first + size / page > range->high ? first + size / page : range->high;
     return true;
 }
 
@@ -156,7 +158,7 @@ static void *faults_reserve(void *self, size_t size, size_t align) {
     if (!is_whole_pages(faults, NULL, size) || align < faults->backend.page_size ||
         (align & (align - 1)) != 0) {
         FAIL("reserve of %zu bytes at a multiple of %zu", size, align);
-    } else if (!is_refused(faults)) {
+    } else if (!is_refused(faults) && (faults->reserve_most == 0 || size <= faults->reserve_most)) {
         void *origin = NULL;
         base = obtain(faults, size, align, &origin);
         if (base != NULL) {
@@ -187,6 +189,7 @@ static void faults_decommit(void *self, void *ptr, size_t size) {
     fault_backend *faults = self;
     const fa_backend *os = fa_backend_os();
     enter(faults);
+    faults->decommits += 1;
     if (mark(faults, ptr, size, 0)) {
         os->decommit(os->self, ptr, size);
         faults->committed_bytes -= size;
@@ -202,7 +205,7 @@ static void faults_release(void *self, void *ptr, size_t size) {
     if (range == NULL || range->base != (char *)ptr || range->size != size) {
         FAIL("release of %zu bytes at %p, which is no reservation", size, ptr);
     } else {
-        for (size_t i = 0; i < size / faults->backend.page_size; i++) {
+        for (size_t i = 0; i < range->high; i++) {
             faults->committed_bytes -= range->committed[i] != 0 ? faults->backend.page_size : 0;
         }
         faults->reserved_bytes -= size;

@@ -29,18 +29,21 @@ typedef struct fault_range {
     size_t size;
     void *origin;             // Of malloc(), or NULL.
     unsigned char *committed; // One a page.
+    size_t high;              // Pages from here on have never been committed.
 } fault_range;
 
 typedef struct fault_backend {
     fa_backend backend; // Give a pointer to this to a context.
     fault_source source;
-    bool has_rubbish; // What is handed out is not zeroed.
-    atomic_flag lock; // Guards what follows.
+    bool has_rubbish;    // What is handed out is not zeroed.
+    size_t reserve_most; // Bytes: there is no room for a larger reservation; 0: for any.
+    atomic_flag lock;    // Guards what follows.
     fault_mode mode;
     uint64_t at;      // For FAULT_NTH and FAULT_FROM: counted from 1.
     unsigned percent; // For FAULT_RANDOM.
     check_rng rng;
     uint64_t calls; // Of reserve and commit.
+    uint64_t decommits;
     uint64_t refusals;
     uint64_t attempts; // For the user of the backend: its own calls, where one thread makes them.
     size_t reserved_bytes;

@@ -3,6 +3,9 @@
 #include "core_fixture.h"
 #include "fault_backend.h"
 
+#include <framealloc/heap.h>
+#include <framealloc/pool.h>
+
 #include <stdio.h>
 
 static fault_backend pages;
@@ -90,10 +93,61 @@ static void use_own_arena(fa_context *ctx, const fa_arena_desc *desc, size_t blo
     }
 }
 
+static void use_pool(fa_context *ctx) {
+    enum { COUNT = 3000 };
+    static void *objects[COUNT];
+    fa_pool *pool = NULL;
+    fa_pool_desc desc = {.size = 48, .handles = true};
+    if (!CHECK_EQ(fa_pool_create(ctx, &desc, &pool), FA_OK)) {
+        return;
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        objects[i] = fa_pool_alloc(pool);
+        REQUIRE_NOT_NULL(objects[i]);
+        memset(objects[i], (int)i, 48);
+    }
+    fa_handle handle = fa_pool_handle(pool, objects[7]);
+    for (size_t i = 0; i < COUNT; i++) {
+        const unsigned char *object = (const unsigned char *)objects[i];
+        CHECK(object[0] == (unsigned char)i && object[47] == (unsigned char)i);
+        fa_pool_free(pool, objects[i]);
+    }
+    CHECK_NULL(fa_pool_resolve(pool, handle));
+    CHECK_EQ(fa_pool_destroy(pool), FA_OK);
+}
+
+// Blocks from small to several MiB, grown in turn, freed in another order.
+static void use_heap(fa_context *ctx) {
+    enum { COUNT = 60 };
+    unsigned char *blocks[COUNT];
+    size_t size = 1;
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t align = i % 4 == 0 ? 256 : 16;
+        blocks[i] = fa_heap_alloc_aligned(ctx, size, align);
+        REQUIRE_NOT_NULL(blocks[i]);
+        CHECK_EQ((uintptr_t)blocks[i] % align, 0);
+        memset(blocks[i], (int)i, size);
+        blocks[i] = fa_heap_realloc(ctx, blocks[i], 2 * size);
+        REQUIRE_NOT_NULL(blocks[i]);
+        CHECK(blocks[i][0] == i && blocks[i][size - 1] == i);
+        blocks[i][2 * size - 1] = (unsigned char)i;
+        size += size / 4 + 1;
+    }
+    fa_heap_stats_result stats;
+    CHECK_EQ(fa_heap_stats(ctx, &stats), FA_OK);
+    CHECK_EQ(stats.live_blocks, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        unsigned char *block = blocks[i * 7 % COUNT];
+        CHECK_EQ(block[0], i * 7 % COUNT);
+        fa_heap_free(ctx, block);
+    }
+}
+
 static void run_thread(void *arg) {
     fa_context *ctx = (fa_context *)arg;
     use_frame(ctx, 3000);
     use_frame(ctx, 50);
+    use_heap(ctx);
 }
 
 static void use_everything(fa_context *ctx) {
@@ -106,6 +160,8 @@ static void use_everything(fa_context *ctx) {
     use_own_arena(ctx, &(fa_arena_desc){.chunk_size = 16 * KIB}, 3000);
     use_own_arena(ctx, &(fa_arena_desc){.chunk_size = 4 * KIB}, 100000);
     use_own_arena(ctx, &(fa_arena_desc){.memory = memory, .memory_size = sizeof(memory)}, 300);
+    use_pool(ctx);
+    use_heap(ctx);
     if (check_thread_supported()) {
         check_thread_join(check_thread_start(run_thread, ctx));
     }
@@ -210,6 +266,68 @@ static void the_system_s_backend_is_one_constant(void) {
     }
 }
 
+// fa_backend_malloc(), with its calls counted.
+typedef struct counted_malloc {
+    atomic_size_t reserved_bytes;
+    atomic_size_t calls;
+} counted_malloc;
+
+static void *counted_reserve(void *self, size_t size, size_t align) {
+    counted_malloc *counted = (counted_malloc *)self;
+    const fa_backend *backend = fa_backend_malloc();
+    void *ptr = backend->reserve(backend->self, size, align);
+    CHECK_EQ((uintptr_t)ptr % align, 0);
+    atomic_fetch_add(&counted->reserved_bytes, ptr != NULL ? size : 0);
+    atomic_fetch_add(&counted->calls, 1);
+    return ptr;
+}
+
+static void counted_release(void *self, void *ptr, size_t size) {
+    counted_malloc *counted = (counted_malloc *)self;
+    const fa_backend *backend = fa_backend_malloc();
+    atomic_fetch_sub(&counted->reserved_bytes, size);
+    backend->release(backend->self, ptr, size);
+}
+
+static void a_context_lives_on_malloc(void) {
+    counted_malloc counted = {0};
+    fa_backend backend = *fa_backend_malloc();
+    backend.reserve = counted_reserve;
+    backend.release = counted_release;
+    backend.self = &counted;
+    fa_config config = small_config();
+    config.backend = &backend;
+    fa_context *ctx = context_open(&config);
+    use_everything(ctx);
+    nothing_failed();
+    CHECK_EQ(stats_of(ctx).committed_bytes, atomic_load(&counted.reserved_bytes));
+    CHECK_GT(atomic_load(&counted.calls), 10);
+    context_close(ctx);
+    CHECK_EQ(atomic_load(&counted.reserved_bytes), 0);
+
+    config.backend = fa_backend_malloc();
+    ctx = context_open(&config);
+    use_everything(ctx);
+    nothing_failed();
+    context_close(ctx);
+}
+
+static void the_backend_of_malloc_is_one_constant(void) {
+    const fa_backend *backend = fa_backend_malloc();
+    REQUIRE_NOT_NULL(backend);
+    CHECK_EQ(backend, fa_backend_malloc());
+    CHECK(backend->reserve != NULL && backend->release != NULL);
+    CHECK(backend->commit == NULL && backend->decommit == NULL);
+    CHECK_EQ(backend->page_size, 4 * KIB);
+    for (size_t align = 4 * KIB; align <= 4 * MIB; align *= 4) {
+        unsigned char *ptr = backend->reserve(backend->self, 12 * KIB, align);
+        REQUIRE_NOT_NULL(ptr);
+        CHECK_EQ((uintptr_t)ptr % align, 0);
+        memset(ptr, 1, 12 * KIB);
+        backend->release(backend->self, ptr, 12 * KIB);
+    }
+}
+
 static void check_not_made(fault_source source, uint64_t refused_call) {
     fault_backend_make(&pages, source);
     fault_backend_set(&pages, FAULT_NTH, refused_call, 0, 0);
@@ -231,4 +349,5 @@ TEST_SUITE(backend, TEST(every_page_comes_from_the_backend_and_goes_back),
            TEST(a_backend_without_commit_works_on_chunks),
            TEST(a_backend_without_decommit_or_advice_works), TEST(a_backend_may_have_larger_pages),
            TEST(the_backend_is_copied), TEST(the_system_s_backend_is_one_constant),
+           TEST(a_context_lives_on_malloc), TEST(the_backend_of_malloc_is_one_constant),
            TEST(a_context_that_gets_no_page_is_not_made));

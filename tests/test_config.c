@@ -100,7 +100,7 @@ static void presets_say_what_the_header_says(void) {
     CHECK_GT(fast.decay_frames, fa_config_default().decay_frames);
     fa_config debug = fa_config_debug();
     CHECK(debug.frame_times);
-    CHECK_EQ(debug.checks, FA_CHECK_WATCH);
+    CHECK_EQ(debug.checks, FA_CHECK_WATCH | FA_CHECK_BLOCKS | FA_CHECK_SITES);
     CHECK_EQ(debug.strict, FA_STRICT_ERROR);
 }
 
@@ -193,7 +193,7 @@ static void a_bad_value_is_refused_by_the_name_of_its_field(void) {
     CHECK_REFUSED("memory_limit", .memory_limit = 256 * KIB - 1);
     CHECK_REFUSED("history_frames", .history_frames = 65537);
     CHECK_REFUSED("decay_frames", .decay_frames = 65537);
-    CHECK_REFUSED("checks", .checks = 2);
+    CHECK_REFUSED("checks", .checks = 8);
     CHECK_REFUSED("checks", .checks = 0x80000001u);
     CHECK_REFUSED("strict", .strict = (fa_strict)4);
     CHECK_REFUSED("scratch_reserve", .scratch_reserve = RESERVE_MAX + 1);

@@ -31,12 +31,13 @@ static const expected_code expected_codes[] = {
     {302, FA_SEVERITY_ERROR},   {303, FA_SEVERITY_ERROR},   {304, FA_SEVERITY_WARNING},
     {305, FA_SEVERITY_ERROR},   {306, FA_SEVERITY_WARNING}, {401, FA_SEVERITY_ERROR},
     {402, FA_SEVERITY_ERROR},   {403, FA_SEVERITY_ERROR},   {404, FA_SEVERITY_ERROR},
-    {405, FA_SEVERITY_ERROR},   {501, FA_SEVERITY_WARNING}, {502, FA_SEVERITY_WARNING},
-    {510, FA_SEVERITY_WARNING}, {520, FA_SEVERITY_WARNING}, {530, FA_SEVERITY_WARNING},
-    {601, FA_SEVERITY_WARNING}, {602, FA_SEVERITY_WARNING}, {603, FA_SEVERITY_ERROR},
-    {606, FA_SEVERITY_ERROR},   {607, FA_SEVERITY_WARNING}, {801, FA_SEVERITY_WARNING},
-    {802, FA_SEVERITY_ERROR},   {803, FA_SEVERITY_ERROR},   {804, FA_SEVERITY_ERROR},
-    {805, FA_SEVERITY_ERROR},   {901, FA_SEVERITY_ERROR},
+    {405, FA_SEVERITY_ERROR},   {406, FA_SEVERITY_WARNING}, {407, FA_SEVERITY_NOTE},
+    {408, FA_SEVERITY_ERROR},   {409, FA_SEVERITY_ERROR},   {501, FA_SEVERITY_WARNING},
+    {502, FA_SEVERITY_WARNING}, {510, FA_SEVERITY_WARNING}, {520, FA_SEVERITY_WARNING},
+    {530, FA_SEVERITY_WARNING}, {601, FA_SEVERITY_WARNING}, {602, FA_SEVERITY_WARNING},
+    {603, FA_SEVERITY_ERROR},   {606, FA_SEVERITY_ERROR},   {607, FA_SEVERITY_WARNING},
+    {801, FA_SEVERITY_WARNING}, {802, FA_SEVERITY_ERROR},   {803, FA_SEVERITY_ERROR},
+    {804, FA_SEVERITY_ERROR},   {805, FA_SEVERITY_ERROR},   {901, FA_SEVERITY_ERROR},
 };
 
 static void table_has_the_promised_codes_in_order(void) {
@@ -241,6 +242,36 @@ static void figures_are_called_what_they_are(void) {
     check_line(&report, "FA805 error: tag cannot be registered: path \"a//b\"");
 }
 
+static void blocks_are_told_with_their_number_place_and_call_site(void) {
+    fa_report report = {.info = fa_code_get(406),
+                        .bytes = 4096,
+                        .tag_path = "ai",
+                        .thread = "main",
+                        .where = "heap",
+                        .site = (const void *)(uintptr_t)0xABC0,
+                        .count = 12};
+    check_line(&report, "FA406 warning: still live when its owner ended: 4096 bytes by \"ai\" "
+                        "on thread \"main\", in \"heap\", 12 blocks, allocated by 0xabc0");
+    report = (fa_report){.info = fa_code_get(403),
+                         .bytes = 64,
+                         .thread = "main",
+                         .where = "contacts",
+                         .ptr = (const void *)(uintptr_t)0x7f00};
+    check_line(&report, "FA403 error: block freed twice: 64 bytes on thread \"main\", "
+                        "in \"contacts\", at 0x7f00");
+    report = (fa_report){.info = fa_code_get(407), .count = 1};
+    check_line(&report, "FA407 note: slot retired: 1 block");
+    report = (fa_report){.info = fa_code_get(404), .ptr = (const void *)UINTPTR_MAX};
+    char expected[128];
+    snprintf(expected, sizeof(expected), "FA404 error: pointer does not belong here: at 0x%llx",
+             (unsigned long long)UINTPTR_MAX);
+    check_line(&report, expected);
+    report = (fa_report){.info = fa_code_get(409), .limit = 100, .where = "contacts"};
+    check_line(&report, "FA409 error: too many: in \"contacts\": limit 100");
+    report = (fa_report){.info = fa_code_get(408), .site = (const void *)(uintptr_t)16};
+    check_line(&report, "FA408 error: block is pinned: allocated by 0x10");
+}
+
 static void the_largest_numbers_fit(void) {
     const fa_report report = {
         .info = fa_code_get(3), .bytes = SIZE_MAX, .limit = SIZE_MAX, .frame = UINT64_MAX};
@@ -414,6 +445,7 @@ TEST_SUITE(diagnostics, TEST(table_has_the_promised_codes_in_order), TEST(every_
            TEST(severities_have_names), TEST(a_full_report_says_everything),
            TEST(a_report_leaves_out_what_it_does_not_know),
            TEST(a_tag_without_a_path_is_told_by_its_number), TEST(figures_are_called_what_they_are),
+           TEST(blocks_are_told_with_their_number_place_and_call_site),
            TEST(the_largest_numbers_fit), TEST(a_report_without_a_code_tells_the_result),
            TEST(a_short_buffer_gets_the_beginning_and_the_full_length),
            TEST(formatting_nothing_is_harmless), TEST(every_result_has_its_name_and_a_message),

@@ -301,7 +301,7 @@ static void bookkeeping_is_refused_by_the_limit_too(void) {
     CHECK_GT(refused, 0);
 }
 
-// A call of the backend or the one after it is refused, in turn. What is made all the same is ended.
+// A call of the backend or the one after it is refused, in turn. What is made all the same ends.
 static void refuse_some_creations(fa_context *ctx, uint64_t later) {
     static const fa_arena_desc descs[3] = {
         {.name = "range"}, {.chunk_size = 65536}, {.initial = 1}};

@@ -31,10 +31,10 @@ static void what_dies_in_its_frame_is_frame_memory(void) {
     REQUIRE_EQ(p.op_count, 7);
     REQUIRE_EQ(p.section_count, 4);
     check_step(&p, 0, PLAN_ALLOC_FRAME, 0, 10);
-    check_step(&p, 1, PLAN_ALLOC_LASTING, 1, 20);
-    check_step(&p, 2, PLAN_ALLOC_LASTING, 2, 30);
+    check_step(&p, 1, PLAN_ALLOC_HEAP, 1, 20);
+    check_step(&p, 2, PLAN_ALLOC_HEAP, 2, 30);
     check_step(&p, 3, PLAN_FREE_FRAME, 0, 0);
-    check_step(&p, 4, PLAN_FREE_LASTING, 1, 0);
+    check_step(&p, 4, PLAN_FREE_HEAP, 1, 0);
     check_step(&p, 5, PLAN_ALLOC_FRAME, 1, 40);
     check_step(&p, 6, PLAN_FREE_FRAME, 1, 0);
     CHECK_EQ(p.section_end[0], 0);
@@ -42,7 +42,7 @@ static void what_dies_in_its_frame_is_frame_memory(void) {
     CHECK_EQ(p.section_end[2], 7);
     CHECK_EQ(p.section_end[3], 7);
     CHECK_EQ(p.frame_objects, 2);
-    CHECK_EQ(p.lasting_objects, 2);
+    CHECK_EQ(p.heap_objects, 2);
     CHECK_EQ(p.slot_count, 3);
     CHECK_EQ(p.peak_bytes, 70);
     CHECK_EQ(p.final_bytes, 30);
@@ -62,14 +62,94 @@ static void reallocations_share_one_intent(void) {
     check_step(&p, 1, PLAN_RESIZE_FRAME, 0, 20);
     check_step(&p, 2, PLAN_RESIZE_FRAME, 0, 5);
     check_step(&p, 3, PLAN_FREE_FRAME, 0, 0);
-    check_step(&p, 4, PLAN_ALLOC_LASTING, 0, 7);
-    check_step(&p, 5, PLAN_RESIZE_LASTING, 0, 8);
-    check_step(&p, 6, PLAN_RESIZE_LASTING, 0, 9);
-    check_step(&p, 7, PLAN_FREE_LASTING, 0, 0);
+    check_step(&p, 4, PLAN_ALLOC_HEAP, 0, 7);
+    check_step(&p, 5, PLAN_RESIZE_HEAP, 0, 8);
+    check_step(&p, 6, PLAN_RESIZE_HEAP, 0, 9);
+    check_step(&p, 7, PLAN_FREE_HEAP, 0, 0);
     CHECK_EQ(p.frame_objects, 1);
-    CHECK_EQ(p.lasting_objects, 1);
+    CHECK_EQ(p.heap_objects, 1);
     CHECK_EQ(p.peak_bytes, 20);
     CHECK_EQ(p.final_bytes, 0);
+    free(block);
+}
+
+// ---- Pools and the heap ----
+
+// Adds a line `count` times, with its block's number for %u.
+static uint32_t add_lines(char *text, size_t size, const char *line, uint32_t first,
+                          uint32_t count) {
+    size_t used = strlen(text);
+    for (uint32_t i = 0; i < count; i++) {
+        // Every line is one of this file's.
+        used += (size_t)snprintf(text + used, size - used, "%s %u ", line[0] == 'a' ? "a" : "f",
+                                 (unsigned)(first + i));
+        used += (size_t)snprintf(text + used, size - used, "%s\n", line + 2);
+    }
+    return first + count;
+}
+
+static void small_recurring_sizes_that_live_on_are_pooled(void) {
+    enum { TEXT_BYTES = 16384 };
+    static char text[TEXT_BYTES];
+    snprintf(text, sizeof text, HEAD);
+    uint32_t next = 1;
+    next = add_lines(text, sizeof text, "a 17 0 0 0", next, OBJECT_POOLED_COUNT / 2);
+    next = add_lines(text, sizeof text, "a 32 16 0 0", next, OBJECT_POOLED_COUNT / 2); // 32
+    next = add_lines(text, sizeof text, "a 33 0 0 0", next, OBJECT_POOLED_COUNT - 1);  // too few
+    uint32_t others = next;
+    next = add_lines(text, sizeof text, "a 256 0 0 0", next, OBJECT_POOLED_COUNT); // 256
+    next = add_lines(text, sizeof text, "a 257 0 0 0", next, OBJECT_POOLED_COUNT); // too large
+    next = add_lines(text, sizeof text, "a 24 32 0 0", next, 2); // aligned: not in the pool of 32
+    snprintf(text + strlen(text), sizeof text - strlen(text),
+             "F\nr %u 1 20 0 0\nf %u 0\nf 2 0\nF\n", (unsigned)next, (unsigned)others);
+    plan p = {0};
+    void *block = plan_of(text, everything, &p);
+    CHECK_EQ(p.pool_count, 1); // The first is resized later: one too few of 32.
+    free(block);
+
+    char *resize = strstr(text, "F\nr ");
+    REQUIRE_NOT_NULL(resize);
+    snprintf(resize, sizeof text - (size_t)(resize - text), "F\nf %u 0\nf 2 0\nF\n",
+             (unsigned)others);
+    block = plan_of(text, everything, &p);
+    REQUIRE_EQ(p.pool_count, 2);
+    CHECK_EQ(p.pool_bytes[0], 32);
+    CHECK_EQ(p.pool_bytes[1], 256);
+    CHECK_EQ(p.pooled_objects, 2 * OBJECT_POOLED_COUNT);
+    CHECK_EQ(p.heap_objects, 2 * OBJECT_POOLED_COUNT - 1 + 2);
+    check_step(&p, 0, PLAN_ALLOC_POOLED, 0, 17);
+    CHECK_EQ(p.ops[0].pool, 0);
+    check_step(&p, OBJECT_POOLED_COUNT, PLAN_ALLOC_HEAP, OBJECT_POOLED_COUNT, 33);
+    check_step(&p, others - 1, PLAN_ALLOC_POOLED, others - 1, 256);
+    CHECK_EQ(p.ops[others - 1].pool, 1);
+    check_step(&p, p.op_count - 3, PLAN_ALLOC_HEAP_ALIGNED, p.op_count - 3, 24);
+    check_step(&p, p.op_count - 2, PLAN_FREE_POOLED, others - 1, 0);
+    CHECK_EQ(p.ops[p.op_count - 2].pool, 1);
+    check_step(&p, p.op_count - 1, PLAN_FREE_POOLED, 1, 0);
+    CHECK_EQ(p.ops[p.op_count - 1].pool, 0);
+    free(block);
+}
+
+// 1000 bytes take 1008 of a frame's memory.
+static void a_frame_s_memory_ends_and_the_rest_is_freed_one_by_one(void) {
+    enum { TEXT_BYTES = 65536, FIT = OBJECT_FRAME_BYTES / 1008, COUNT = FIT + 5 };
+    static char text[TEXT_BYTES];
+    snprintf(text, sizeof text, HEAD);
+    for (uint32_t frame = 0; frame < 2; frame++) {
+        add_lines(text, sizeof text, "a 1000 0 0 0", 1 + frame * COUNT, COUNT);
+        add_lines(text, sizeof text, "f 0", 1 + frame * COUNT, COUNT);
+        strcat(text, "F\n");
+    }
+    plan p = {0};
+    void *block = plan_of(text, everything, &p);
+    CHECK_EQ(p.frame_objects, 2 * FIT);
+    CHECK_EQ(p.heap_objects, 2 * 5);
+    CHECK_LE(p.peak_frame_bytes, OBJECT_FRAME_BYTES);
+    CHECK_EQ(p.ops[FIT - 1].kind, PLAN_ALLOC_FRAME);
+    CHECK_EQ(p.ops[FIT].kind, PLAN_ALLOC_HEAP);
+    CHECK_EQ(p.ops[COUNT].kind, PLAN_FREE_FRAME);
+    CHECK_EQ(p.ops[2 * COUNT - 1].kind, PLAN_FREE_HEAP);
+    CHECK_EQ(p.ops[2 * COUNT].kind, PLAN_ALLOC_FRAME);
     free(block);
 }
 
@@ -78,9 +158,9 @@ static void zero_bytes_become_one_and_alignments_are_kept(void) {
     void *block =
         plan_of(HEAD "a 1 0 0 0 0\na 2 8 64 0 0\na 3 8 16 0 0\nf 2 0\nF\n", everything, &p);
     REQUIRE_EQ(p.op_count, 4);
-    check_step(&p, 0, PLAN_ALLOC_LASTING, 0, 1);
+    check_step(&p, 0, PLAN_ALLOC_HEAP, 0, 1);
     check_step(&p, 1, PLAN_ALLOC_FRAME_ALIGNED, 1, 8);
-    check_step(&p, 2, PLAN_ALLOC_LASTING, 2, 8);
+    check_step(&p, 2, PLAN_ALLOC_HEAP, 2, 8);
     CHECK_EQ(p.ops[1].align_log2, 6);
     CHECK_EQ(p.slot_align[1], 6);
     CHECK_EQ(p.slot_align[2], 4);
@@ -96,7 +176,7 @@ static void the_rest_after_the_last_frame_is_a_section(void) {
     CHECK_EQ(p.section_count, 3);
     CHECK_EQ(p.section_end[1], 1);
     CHECK_EQ(p.section_end[2], 4);
-    check_step(&p, 1, PLAN_FREE_LASTING, 0, 0);
+    check_step(&p, 1, PLAN_FREE_HEAP, 0, 0);
     check_step(&p, 2, PLAN_ALLOC_FRAME, 0, 8);
     CHECK_EQ(plan_part_of(&p, 2), PART_TAIL);
     CHECK_EQ(plan_part_ops(&p, PART_TAIL), 3);
@@ -115,10 +195,10 @@ static void a_range_begins_with_what_is_live(void) {
     void *block = plan_of(four_frames, (frame_range){.first = 2, .last = 2}, &p);
     REQUIRE_EQ(p.op_count, 6);
     REQUIRE_EQ(p.section_count, 3);
-    check_step(&p, 0, PLAN_ALLOC_LASTING, 0, 50);
-    check_step(&p, 1, PLAN_ALLOC_LASTING_ALIGNED, 1, 30);
-    check_step(&p, 2, PLAN_ALLOC_LASTING, 2, 40);
-    check_step(&p, 3, PLAN_FREE_LASTING, 0, 0);
+    check_step(&p, 0, PLAN_ALLOC_HEAP, 0, 50);
+    check_step(&p, 1, PLAN_ALLOC_HEAP_ALIGNED, 1, 30);
+    check_step(&p, 2, PLAN_ALLOC_HEAP, 2, 40);
+    check_step(&p, 3, PLAN_FREE_HEAP, 0, 0);
     check_step(&p, 4, PLAN_ALLOC_FRAME, 0, 60);
     check_step(&p, 5, PLAN_FREE_FRAME, 0, 0);
     CHECK_EQ(p.ids[p.ops[0].block], 5);
@@ -204,7 +284,7 @@ static plan_kind kind_of(const plan *p, char letter) {
             return (plan_kind)p->ops[i].kind;
         }
     }
-    return PLAN_FREE_LASTING;
+    return PLAN_FREE_HEAP;
 }
 
 // Whether each scope that ends is the newest one, as the library demands.
@@ -252,7 +332,7 @@ static void those_that_gave_way_do_not_hide_a_scope(void) {
     for (int i = 2; i < 22; i++) {
         snprintf(text + strlen(text), sizeof text - strlen(text), "a %d 4096 0 0 0\n", i);
     }
-    strcat(text, "a 22 100000 0 0 0\n");
+    strcat(text, "a 22 65000 0 0 0\n");
     for (int i = 21; i > 1; i--) {
         snprintf(text + strlen(text), sizeof text - strlen(text), "f %d 0\n", i);
     }
@@ -272,11 +352,21 @@ static void small_resized_and_lasting_blocks_get_no_scope(void) {
                           everything, &p);
     CHECK_EQ(p.ops[0].kind, PLAN_ALLOC_FRAME);
     CHECK_EQ(p.ops[2].kind, PLAN_ALLOC_FRAME);
-    CHECK_EQ(p.ops[5].kind, PLAN_ALLOC_LASTING);
+    CHECK_EQ(p.ops[5].kind, PLAN_ALLOC_HEAP);
     CHECK_EQ(p.ops[6].kind, PLAN_ALLOC_SCOPED_ALIGNED);
     CHECK_EQ(p.ops[7].kind, PLAN_FREE_SCOPED);
     CHECK_EQ(p.scoped_objects, 1);
     CHECK_EQ(p.scope_depth, 1);
+    free(block);
+}
+
+static void the_largest_temporaries_are_the_heap_s(void) {
+    plan p = {0};
+    void *block =
+        plan_of(HEAD "a 1 65536 0 0 0\nf 1 0\na 2 65537 0 0 0\nf 2 0\nF\n", everything, &p);
+    CHECK_EQ(p.ops[0].kind, PLAN_ALLOC_SCOPED);
+    CHECK_EQ(p.ops[2].kind, PLAN_ALLOC_HEAP);
+    CHECK_EQ(p.ops[3].kind, PLAN_FREE_HEAP);
     free(block);
 }
 
@@ -321,6 +411,8 @@ static void random_scopes_nest(void) {
 }
 
 TEST_SUITE(plan, TEST(what_dies_in_its_frame_is_frame_memory), TEST(reallocations_share_one_intent),
+           TEST(small_recurring_sizes_that_live_on_are_pooled),
+           TEST(a_frame_s_memory_ends_and_the_rest_is_freed_one_by_one),
            TEST(zero_bytes_become_one_and_alignments_are_kept),
            TEST(the_rest_after_the_last_frame_is_a_section), TEST(a_range_begins_with_what_is_live),
            TEST(the_last_frames_of_a_range_include_the_rest),
@@ -328,7 +420,8 @@ TEST_SUITE(plan, TEST(what_dies_in_its_frame_is_frame_memory), TEST(reallocation
            TEST(the_second_half_of_the_frames_is_steady),
            TEST(large_blocks_freed_in_stack_order_are_scoped),
            TEST(those_that_gave_way_do_not_hide_a_scope),
-           TEST(small_resized_and_lasting_blocks_get_no_scope), TEST(random_scopes_nest));
+           TEST(small_resized_and_lasting_blocks_get_no_scope),
+           TEST(the_largest_temporaries_are_the_heap_s), TEST(random_scopes_nest));
 
 #else
 

@@ -6,11 +6,15 @@
 
 #include "plan_text.h"
 
+#include "common/child.h"
 #include "replay/allocator.h"
 #include "replay/interval_set.h"
 #include "replay/measure.h"
 #include "replay/report.h"
 #include "replay/verify.h"
+
+#include <framealloc/framealloc.h>
+#include <framealloc/heap.h>
 
 #include <signal.h>
 #include <stdio.h>
@@ -69,30 +73,105 @@ static void finds_every_overlap(void) {
 
 // ---- Allocators that keep their promises ----
 
-// Blocks of both kinds, resized both ways, aligned, of no bytes and of many.
+// Blocks of two kinds, resized both ways, aligned, of no bytes and of many.
 static const char busy_text[] = HEAD "a 1 0 0 0 0\na 2 5000 0 0 0\na 3 17 1024 0 0\nf 1 0\n"
                                      "a 4 1 0 0 0\nr 5 4 70000 0 0\nr 6 5 40 0 0\nF\n"
                                      "a 7 33 4096 0 0\na 8 16 0 0 0\nr 9 8 160 0 0\na 10 1 0 0 0\n"
                                      "r 11 9 20000 0 0\nr 12 11 3 0 0\nf 12 0\nf 7 0\nF\n"
                                      "r 13 6 90000 0 0\nf 10 0\nf 3 0\nF\nf 13 0\n";
 
-static void every_allocator_replays_a_small_trace(void) {
-    plan p = {0};
-    char error[300] = "";
-    void *block = plan_of(busy_text, everything, &p);
-    for (size_t i = 0; allocator_at(i) != NULL; i++) {
-        uint64_t done = 0;
-        check_note("%s", allocator_at(i)->name);
-        if (!CHECK(verify_allocator(allocator_at(i), &p, &done, error, sizeof error))) {
-            FAIL("%s", error);
-        }
-        CHECK_EQ(done, p.section_count);
-        CHECK(allocator_find(allocator_at(i)->name, strlen(allocator_at(i)->name)) ==
-              allocator_at(i));
+// Blocks for every tier: frames, scopes, a pool of 48 bytes, the heap; some live at the end.
+static char *all_tiers_text(void) {
+    enum { TEXT_BYTES = 32768, POOLED = 2 * OBJECT_POOLED_COUNT };
+    static char text[TEXT_BYTES];
+    size_t used = (size_t)snprintf(text, sizeof text, HEAD "a 1 300000 0 0 0\na 2 70 0 0 0\n");
+    for (unsigned i = 0; i < POOLED; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "a %u %u 0 0 0\n", 100 + i,
+                                 33 + i % 16);
     }
+    used += (size_t)snprintf(text + used, sizeof text - used,
+                             "F\na 3 9000 0 0 0\na 4 10 0 0 0\nf 3 0\nf 4 0\nr 5 2 90 0 0\n");
+    for (unsigned i = 0; i < POOLED; i += 2) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "f %u 0\na %u 40 0 0 0\n",
+                                 100 + i, 1000 + i);
+    }
+    used += (size_t)snprintf(text + used, sizeof text - used, "F\nf 1 0\nF\n");
+    return text;
+}
+
+typedef struct verify_job {
+    const allocator *a;
+    const plan *p;
+    bool is_loaded;
+    bool is_good;
+    uint64_t done;
+    char error[300];
+} verify_job;
+
+static int verify_main(void *arg) {
+    verify_job *job = (verify_job *)arg;
+    job->is_loaded = job->a->load == NULL || job->a->load(job->error, sizeof job->error);
+    job->is_good = job->is_loaded &&
+                   verify_allocator(job->a, job->p, &job->done, job->error, sizeof job->error);
+    return 0;
+}
+
+// A foreign library is loaded in a child, so that what it keeps for itself is not this process's.
+static void check_verifies(const char *text) {
+    plan p = {0};
+    void *block = plan_of(text, everything, &p);
+    verify_job *job = (verify_job *)child_shared_alloc(sizeof *job);
+    REQUIRE_NOT_NULL(job);
+    for (size_t i = 0; allocator_at(i) != NULL; i++) {
+        const allocator *a = allocator_at(i);
+        check_note("%s", a->name);
+        CHECK(allocator_find(a->name, strlen(a->name)) == a);
+        *job = (verify_job){.a = a, .p = &p};
+        if (a->load != NULL) {
+            child_end end = child_run(verify_main, job, NULL, NULL);
+            CHECK(end.started && end.exit_code == 0);
+        } else {
+            (void)verify_main(job);
+        }
+        CHECK_EQ(job->is_loaded, allocator_is_here(a));
+        if (job->is_loaded && !CHECK(job->is_good)) {
+            FAIL("%s", job->error);
+        }
+        CHECK_EQ(job->done, job->is_good ? p.section_count : 0);
+    }
+    child_shared_free(job, sizeof *job);
+    free(block);
+}
+
+static void every_allocator_replays_a_small_trace(void) {
+    check_verifies(busy_text);
+    check_verifies(all_tiers_text());
+    CHECK(allocator_is_here(&allocator_glibc) && allocator_is_here(&allocator_framealloc));
+    CHECK(allocator_find("malloc", 6) == &allocator_glibc);
     CHECK_NULL(allocator_find("mallo", 5));
     CHECK_NULL(allocator_find("mallocs", 7));
-    free(block);
+    CHECK_NULL(allocator_find("glib", 4));
+}
+
+static void the_allocators_that_are_here_are_named(void) {
+    char names[200];
+    char expected[200] = "";
+    for (size_t i = 0; allocator_at(i) != NULL; i++) {
+        if (allocator_is_here(allocator_at(i))) {
+            strcat(expected, expected[0] != '\0' ? ", " : "");
+            strcat(expected, allocator_at(i)->name);
+        }
+    }
+    allocator_names(names, sizeof names);
+    CHECK_STR_EQ(names, expected);
+    CHECK_STR_HAS(names, "glibc, framealloc");
+    CHECK_STR_HAS(names, "none");
+    memset(names, 'x', sizeof names);
+    allocator_names(names, 9); // Cut off, not overrun.
+    CHECK_STR_EQ(names, "glibc, f");
+    for (size_t i = 9; i < sizeof names; i++) {
+        CHECK_EQ(names[i], 'x');
+    }
 }
 
 static void every_allocator_is_measured(void) {
@@ -100,9 +179,10 @@ static void every_allocator_is_measured(void) {
     void *block = plan_of(busy_text, everything, &p);
     progress bar = {0};
     measure_request request = {.plan = &p, .repeat = 3, .bar = &bar};
-    while (allocator_at(request.allocator_count) != NULL) {
-        request.allocators[request.allocator_count] = allocator_at(request.allocator_count);
-        request.allocator_count++;
+    for (size_t i = 0; allocator_at(i) != NULL; i++) {
+        if (allocator_is_here(allocator_at(i))) {
+            request.allocators[request.allocator_count++] = allocator_at(i);
+        }
     }
     measure_result result;
     REQUIRE(measure_run(&request, &result));
@@ -113,6 +193,7 @@ static void every_allocator_is_measured(void) {
         check_note("%s: %s", figures->allocator->name, figures->error);
         CHECK(figures->ok);
         CHECK_EQ(figures->run_count, 3);
+        CHECK_EQ(figures->version[0] != '\0', figures->allocator != &allocator_none);
         CHECK_GT(figures->total.min_ns, 0);
         CHECK_LE(figures->total.min_ns, figures->total.median_ns);
         const frame_figures *steady = &figures->frame[PART_STEADY];
@@ -128,6 +209,76 @@ static void every_allocator_is_measured(void) {
         CHECK_EQ(sum, figures->runs[1].total_ns);
     }
     measure_clear(&result);
+    free(block);
+}
+
+// After all steps: what the library says each tier holds, beside what the plan put there.
+static void every_tier_receives_its_blocks(void) {
+    plan p = {0};
+    void *block = plan_of(all_tiers_text(), everything, &p);
+    CHECK_EQ(p.pool_count, 1);
+    CHECK_EQ(p.pool_bytes[0], 48);
+    CHECK_EQ(p.pooled_objects, 3 * OBJECT_POOLED_COUNT);
+    CHECK_EQ(p.heap_objects, 2);
+    CHECK_EQ(p.scoped_objects, 1);
+    CHECK_EQ(p.frame_objects, 1);
+    replay_slot *slots = calloc(p.slot_count, sizeof *slots);
+    uint64_t stamps[16];
+    char error[300] = "";
+    REQUIRE_LT(p.section_count, 16);
+    replay_session session = {.plan = &p};
+    const allocator *a = &allocator_framealloc;
+    REQUIRE(a->open(&session, error, sizeof error));
+    replay_end end = a->run_timed(&session, slots, stamps);
+    CHECK_EQ(end.status, REPLAY_DONE);
+    fa_context *ctx = session.state;
+    fa_stats stats;
+    fa_heap_stats_result heap;
+    REQUIRE_EQ(fa_stats_get(ctx, &stats), FA_OK);
+    REQUIRE_EQ(fa_heap_stats(ctx, &heap), FA_OK);
+    CHECK_EQ(stats.pool_bytes, 2 * OBJECT_POOLED_COUNT * 48);
+    CHECK_EQ(heap.live_blocks, 1);
+    CHECK_GE(heap.live_bytes, 90);
+    CHECK_LE(heap.live_bytes, 96 + 16);
+    CHECK_EQ(stats.heap_bytes, heap.live_bytes);
+    CHECK_EQ(stats.allocations, p.heap_objects);
+    CHECK_EQ(stats.frees, 1);
+    fa_tag_stats_result root;
+    fa_thread_stats_result thread;
+    REQUIRE_EQ(fa_tag_stats(ctx, (fa_tag){0}, &root), FA_OK);
+    REQUIRE_EQ(fa_thread_stats(ctx, NULL, &thread), FA_OK);
+    CHECK_EQ(root.frame_peak_bytes, 16);
+    CHECK_EQ(thread.frame_peak_bytes, 9008 + 16); // The most of the scope and of the frame.
+    CHECK_EQ(stats.frame_bytes, 0);
+    replay_account account;
+    a->account(&session, &account);
+    CHECK(account.is_known);
+    CHECK_GE(account.peak_bytes, 300000);
+    CHECK(!a->close(&session, error, sizeof error)); // Objects are live, and it says so.
+    CHECK_STR_HAS(error, "the context reports at its end");
+    free(slots);
+    free(block);
+}
+
+// What is left in a pool is reported, not only what is left in the heap.
+static void a_pool_s_rest_is_found_at_the_end(void) {
+    plan p = {0};
+    static char text[8192];
+    size_t used = (size_t)snprintf(text, sizeof text, HEAD);
+    for (unsigned i = 0; i < OBJECT_POOLED_COUNT; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "a %u 20 0 0 0\n", i + 1);
+    }
+    snprintf(text + used, sizeof text - used, "F\n");
+    void *block = plan_of(text, everything, &p);
+    REQUIRE_EQ(p.pooled_objects, p.slot_count);
+    replay_slot *slots = calloc(p.slot_count, sizeof *slots);
+    uint64_t stamps[16];
+    char error[300] = "";
+    replay_session session = {.plan = &p};
+    REQUIRE(allocator_framealloc.open(&session, error, sizeof error));
+    CHECK_EQ(allocator_framealloc.run_timed(&session, slots, stamps).status, REPLAY_DONE);
+    CHECK(!allocator_framealloc.close(&session, error, sizeof error));
+    free(slots);
     free(block);
 }
 
@@ -202,20 +353,20 @@ static void *faulty_piece(size_t size, size_t align) {
     return memory_used <= sizeof piece_memory ? newest : NULL;
 }
 
-static void *tier_alloc_lasting(replay_session *session, void *frame, const plan_op *op) {
+static void *tier_alloc_heap(replay_session *session, void *frame, const plan_op *op) {
     (void)session;
     (void)frame;
     return faulty_piece(op->size, 16);
 }
 
-static void *tier_alloc_lasting_aligned(replay_session *session, void *frame, const plan_op *op) {
+static void *tier_alloc_heap_aligned(replay_session *session, void *frame, const plan_op *op) {
     (void)session;
     (void)frame;
     return faulty_piece(op->size, (size_t)1 << op->align_log2);
 }
 
-static void *tier_resize_lasting(replay_session *session, void *frame, const plan_op *op, void *ptr,
-                                 size_t old_size) {
+static void *tier_resize_heap(replay_session *session, void *frame, const plan_op *op, void *ptr,
+                              size_t old_size) {
     (void)session;
     (void)frame;
     size_t kept = old_size < op->size ? old_size : op->size;
@@ -227,7 +378,7 @@ static void *tier_resize_lasting(replay_session *session, void *frame, const pla
     return piece;
 }
 
-static void tier_free_lasting(replay_session *session, void *frame, const plan_op *op, void *ptr) {
+static void tier_free_heap(replay_session *session, void *frame, const plan_op *op, void *ptr) {
     (void)session;
     (void)frame;
     (void)op;
@@ -237,39 +388,52 @@ static void tier_free_lasting(replay_session *session, void *frame, const plan_o
 }
 
 static void *tier_alloc_frame(replay_session *session, void *frame, const plan_op *op) {
-    return tier_alloc_lasting(session, frame, op);
+    return tier_alloc_heap(session, frame, op);
 }
 
 static void *tier_alloc_frame_aligned(replay_session *session, void *frame, const plan_op *op) {
-    return tier_alloc_lasting_aligned(session, frame, op);
+    return tier_alloc_heap_aligned(session, frame, op);
 }
 
 static void *tier_resize_frame(replay_session *session, void *frame, const plan_op *op, void *ptr,
                                size_t old_size) {
-    return tier_resize_lasting(session, frame, op, ptr, old_size);
+    return tier_resize_heap(session, frame, op, ptr, old_size);
 }
 
 static void tier_free_frame(replay_session *session, void *frame, const plan_op *op, void *ptr) {
-    tier_free_lasting(session, frame, op, ptr);
+    tier_free_heap(session, frame, op, ptr);
 }
 
 static void *tier_alloc_scoped(replay_session *session, void *frame, const plan_op *op) {
-    return tier_alloc_lasting(session, frame, op);
+    return tier_alloc_heap(session, frame, op);
 }
 
 static void *tier_alloc_scoped_aligned(replay_session *session, void *frame, const plan_op *op) {
-    return tier_alloc_lasting_aligned(session, frame, op);
+    return tier_alloc_heap_aligned(session, frame, op);
 }
 
 static void tier_free_scoped(replay_session *session, void *frame, const plan_op *op, void *ptr) {
-    tier_free_lasting(session, frame, op, ptr);
+    tier_free_heap(session, frame, op, ptr);
+}
+
+static void *tier_alloc_pooled(replay_session *session, void *frame, const plan_op *op) {
+    return tier_alloc_heap(session, frame, op);
+}
+
+static void tier_free_pooled(replay_session *session, void *frame, const plan_op *op, void *ptr) {
+    tier_free_heap(session, frame, op, ptr);
 }
 
 #include "replay/loop.h"
 
+static const char *no_version(void) {
+    return "";
+}
+
 static const allocator faulty = {
     .name = "faulty",
     .summary = "breaks a promise",
+    .version = no_version,
     .open = faulty_open,
     .close = faulty_close,
     .run_timed = loop_timed,
@@ -314,6 +478,12 @@ static void every_broken_promise_is_caught(void) {
         CHECK(!verify_allocator(&faulty, &p, NULL, error, sizeof error));
         CHECK_STR_HAS(error, fault_cases[i].error);
     }
+    // Only what is smaller than its alignment may be aligned less, and only where that is known.
+    allocator lenient = faulty;
+    lenient.aligns_less = true;
+    wanted = FAULT_ALIGN;
+    CHECK(!verify_allocator(&lenient, &p, NULL, error, sizeof error));
+    CHECK_STR_HAS(error, "frame 0: block 2 of 5000 bytes is not at a multiple of 16");
     free(block);
 }
 
@@ -355,7 +525,7 @@ static void measure_faulty(const plan *p, fault which, const char *text) {
     progress bar = {0};
     measure_request request = {.plan = p, .allocator_count = 2, .repeat = 1, .bar = &bar};
     request.allocators[0] = &faulty;
-    request.allocators[1] = &allocator_malloc;
+    request.allocators[1] = &allocator_glibc;
     wanted = which;
     measure_result result;
     REQUIRE(measure_run(&request, &result));
@@ -409,8 +579,9 @@ static void percentiles_are_ranks(void) {
 }
 
 TEST_SUITE(replay, TEST(finds_every_overlap), TEST(every_allocator_replays_a_small_trace),
-           TEST(every_allocator_is_measured), TEST(every_broken_promise_is_caught),
-           TEST(the_timed_loop_stops_at_a_broken_promise),
+           TEST(the_allocators_that_are_here_are_named), TEST(every_tier_receives_its_blocks),
+           TEST(a_pool_s_rest_is_found_at_the_end), TEST(every_allocator_is_measured),
+           TEST(every_broken_promise_is_caught), TEST(the_timed_loop_stops_at_a_broken_promise),
            TEST(a_failing_allocator_is_reported_beside_the_others), TEST(percentiles_are_ranks));
 
 #else

@@ -33,7 +33,10 @@ static plan make_plan(void) {
                   .threads = 2,
                   .frame_objects = 1234567,
                   .scoped_objects = 3,
-                  .lasting_objects = 5,
+                  .pooled_objects = 4,
+                  .heap_objects = 5,
+                  .pool_count = 2,
+                  .pool_bytes = {32, 512},
                   .peak_bytes = 3 * 1024 * 1024,
                   .final_bytes = 1536};
 }
@@ -77,9 +80,10 @@ static sample *make_sample(void) {
     s.result.count = 3;
     s.result.clock_ns = 20;
     s.result.ok = true;
-    fill_figures(&s.result.figures[0], &allocator_malloc, &s.runs[0], 2);
+    fill_figures(&s.result.figures[0], &allocator_glibc, &s.runs[0], 2);
     fill_figures(&s.result.figures[1], &allocator_framealloc, &s.runs[1], 1);
     fill_figures(&s.result.figures[2], &allocator_none, &s.runs[2], 1);
+    snprintf(s.result.figures[1].version, 32, "1.2.3");
     s.result.figures[1].account = (replay_account){true, 100, 200};
     s.report = (report){"some/file.fatrace", &s.plan, &s.result, 5, 777};
     return &s;
@@ -101,12 +105,20 @@ static const char *text_of(const report *r) {
     return read_back(file);
 }
 
+static void check_width(const char *text) {
+    size_t column = 0;
+    for (const char *p = text; *p != '\0'; p++) {
+        column = *p == '\n' ? 0 : column + 1;
+        CHECK_LE(column, 100);
+    }
+}
+
 static void the_table_is_aligned_and_has_units(void) {
     const char *text = text_of(&make_sample()->report);
-    CHECK_STR_HAS(text, "objects      1,234,575: 5 living on, 1,234,570 freed in the frame that");
-    CHECK_STR_HAS(text, "(of those 3 large ones in stack order: scratch scopes)\n");
+    CHECK_STR_HAS(text, "objects      1,234,579: 1,234,567 in frames, 3 in scratch scopes,\n"
+                        "               4 in 2 pools by size, 5 in the heap\n");
     CHECK_STR_HAS(text, "asked for    3.00 MiB at most at once, 1.50 KiB at the end");
-    CHECK_STR_HAS(text, "                                    malloc  framealloc   ratio"
+    CHECK_STR_HAS(text, "                                     glibc  framealloc   ratio"
                         "        none\n");
     CHECK_STR_HAS(text, "load: frame 0, 3 operations\n");
     CHECK_STR_HAS(text, "warm-up: frames 1 to 9, 27 operations\n");
@@ -121,11 +133,79 @@ static void the_table_is_aligned_and_has_units(void) {
                         "           0\n");
     CHECK_STR_HAS(text, "  system calls                       1,000       1,000    1.00");
     CHECK_STR_HAS(text, "contains one reading of the clock (20 ns)");
-    size_t column = 0;
-    for (const char *p = text; *p != '\0'; p++) {
-        column = *p == '\n' ? 0 : column + 1;
-        CHECK_LE(column, 100);
+    check_width(text);
+}
+
+// Six do not stand side by side: the second table repeats what is compared with.
+static void many_allocators_take_several_tables(void) {
+    sample *s = make_sample();
+    static run_figures runs[3];
+    fill_figures(&s->result.figures[3], &allocator_mimalloc, &runs[0], 3);
+    fill_figures(&s->result.figures[4], &allocator_jemalloc, &runs[1], 4);
+    fill_figures(&s->result.figures[5], &allocator_tcmalloc, &runs[2], 5);
+    s->result.count = 6;
+    const char *text = text_of(&s->report);
+    check_width(text);
+    CHECK_STR_HAS(text, "       glibc  framealloc   ratio        none    mimalloc   ratio\n");
+    CHECK_STR_HAS(text, "\n                                     glibc    jemalloc   ratio"
+                        "    tcmalloc   ratio\n");
+    CHECK_STR_HAS(text, "  frame, median                     600 ns     1.20 us    2.00"
+                        "     1.50 us    2.50\n");
+    s->result.figures[4].ok = false;
+    s->result.figures[5].ok = false;
+    text = text_of(&s->report);
+    CHECK_NULL(strstr(text, "jemalloc   ratio"));
+    const char *head = strstr(text, "       glibc  framealloc");
+    REQUIRE_NOT_NULL(head);
+    CHECK_NULL(strstr(head + 1, "       glibc"));
+}
+
+// Three rounds, the second of them on a machine that was ten times slower.
+static void a_comparison_has_a_line_for_each_beside_framealloc(void) {
+    sample *s = make_sample();
+    static run_figures runs[3][3];
+    memset(runs, 0, sizeof runs);
+    static const uint64_t speed[3] = {1, 10, 1};
+    static const uint64_t scale[3] = {3, 1, 1};
+    for (int i = 0; i < 3; i++) {
+        allocator_figures *figures = &s->result.figures[i];
+        figures->runs = runs[i];
+        figures->run_count = 3;
+        for (int round = 0; round < 3; round++) {
+            run_figures *run = &runs[i][round];
+            run->total_ns = (1000 + (uint64_t)round) * speed[round] * scale[i];
+            run->frame[PART_STEADY].median_ns = 200 * speed[round] * scale[i];
+            run->memory_known = i < 2;
+            run->peak_bytes = (20 << 20) / scale[i];
+        }
     }
+    FILE *file = tmpfile();
+    REQUIRE_NOT_NULL(file);
+    report_comparison(&s->report, file);
+    const char *text = read_back(file);
+    check_width(text);
+    CHECK_STR_HAS(text,
+                  "                           whole replay      steady frame        peak memory"
+                  "    system      page\n");
+    CHECK_STR_HAS(text,
+                  "\nframealloc 1.2.3        1.00 us    1.00    200 ns    1.00   20.0 MiB    1.00"
+                  "     1,000        42\n"
+                  "glibc                   3.01 us    3.00    600 ns    3.00   6.67 MiB    0.33"
+                  "     1,004        42\n"
+                  "none                    1.00 us       -    200 ns       -          -       -"
+                  "     1,000        42\n");
+    CHECK_STR_HAS(text, "contains one reading of the clock (20 ns)");
+    CHECK_STR_HAS(text, "ratio: to framealloc");
+    s->result.figures[1].ok = false;
+    snprintf(s->result.figures[1].error, 64, "timed pass: it broke");
+    file = tmpfile();
+    REQUIRE_NOT_NULL(file);
+    report_comparison(&s->report, file);
+    text = read_back(file);
+    CHECK_STR_HAS(text,
+                  "\nglibc                   3.01 us       -    600 ns       -   6.67 MiB       -");
+    CHECK_STR_HAS(text, "FAILED framealloc: timed pass: it broke\n");
+    CHECK_NULL(strstr(text, "ratio: "));
 }
 
 static void what_is_not_known_is_a_dash(void) {
@@ -140,6 +220,11 @@ static void what_is_not_known_is_a_dash(void) {
                         "           -\n");
     CHECK_STR_HAS(text, "  resident memory, peak                  -           -       -");
     CHECK_STR_HAS(text, "System calls were not counted: no tracing here.");
+    FILE *file = tmpfile();
+    REQUIRE_NOT_NULL(file);
+    report_comparison(&s->report, file);
+    text = read_back(file);
+    CHECK_STR_HAS(text, "System calls were not counted: no tracing here.");
 }
 
 static void a_failed_allocator_has_no_column_but_a_line(void) {
@@ -148,7 +233,7 @@ static void a_failed_allocator_has_no_column_but_a_line(void) {
     s->result.ok = false;
     snprintf(s->result.figures[1].error, 64, "timed pass: it broke");
     const char *text = text_of(&s->report);
-    CHECK_STR_HAS(text, "                                    malloc        none\n");
+    CHECK_STR_HAS(text, "                                     glibc        none\n");
     CHECK_STR_HAS(text, "FAILED framealloc: timed pass: it broke\n");
 }
 
@@ -214,7 +299,7 @@ static void check_null_at(const cJSON *root, const char *path) {
 static void every_figure_is_in_the_json(void) {
     cJSON *root = json_of(&make_sample()->report);
     check_text(root, "format", "framealloc-replay");
-    check_number(root, "version", 1);
+    check_number(root, "version", 2);
     check_text(root, "framealloc", fa_version());
     CHECK(cJSON_IsTrue(at(root, "ok")));
     check_text(root, "trace.file", "some/file.fatrace");
@@ -226,7 +311,10 @@ static void every_figure_is_in_the_json(void) {
     check_number(root, "trace.sites", 7);
     check_number(root, "trace.frame_objects", 1234567);
     check_number(root, "trace.scoped_objects", 3);
-    check_number(root, "trace.lasting_objects", 5);
+    check_number(root, "trace.pooled_objects", 4);
+    check_number(root, "trace.heap_objects", 5);
+    check_number(root, "trace.pool_bytes.0", 32);
+    check_number(root, "trace.pool_bytes.1", 512);
     check_number(root, "trace.peak_bytes", 3 * 1024 * 1024);
     check_number(root, "trace.final_bytes", 1536);
     check_number(root, "trace.operations.total", 39);
@@ -237,7 +325,14 @@ static void every_figure_is_in_the_json(void) {
     check_number(root, "repeat", 5);
     check_number(root, "clock_ns", 20);
     check_number(root, "load_trace_ns", 777);
-    check_text(root, "allocators.0.name", "malloc");
+    cJSON_Delete(root);
+}
+
+static void every_allocator_s_figures_are_in_the_json(void) {
+    cJSON *root = json_of(&make_sample()->report);
+    check_text(root, "allocators.0.name", "glibc");
+    check_text(root, "allocators.1.version", "1.2.3");
+    check_null_at(root, "allocators.0.version");
     CHECK(cJSON_IsFalse(at(root, "allocators.0.is_reference")));
     CHECK(cJSON_IsTrue(at(root, "allocators.2.is_reference")));
     CHECK(cJSON_IsTrue(at(root, "allocators.0.ok")));
@@ -294,8 +389,11 @@ static void failures_and_gaps_are_null_in_the_json(void) {
 }
 
 TEST_SUITE(report, TEST(the_table_is_aligned_and_has_units), TEST(what_is_not_known_is_a_dash),
+           TEST(many_allocators_take_several_tables),
+           TEST(a_comparison_has_a_line_for_each_beside_framealloc),
            TEST(a_failed_allocator_has_no_column_but_a_line),
            TEST(a_single_frame_has_no_steady_part), TEST(every_figure_is_in_the_json),
+           TEST(every_allocator_s_figures_are_in_the_json),
            TEST(failures_and_gaps_are_null_in_the_json));
 
 #else

@@ -192,7 +192,7 @@ static void run_strict(void *arg) {
     } else {
         CHECK_NULL(fa_arena_try_alloc(frame, 0));
         fa_frame_end(NULL); // No context is known, so nobody is strict about it.
-        CHECK_EQ(fa_context_create(&(fa_config){.checks = 2}, &(fa_context *){NULL}),
+        CHECK_EQ(fa_context_create(&(fa_config){.checks = 8}, &(fa_context *){NULL}),
                  FA_ERR_INVALID);
     }
     printf("went on\n");

@@ -453,7 +453,7 @@ static void use_trace(const trace *t, check_rng *rng) {
     plan p = plan_view(block);
     CHECK_LE(p.op_count, t->event_count);
     if (p.peak_bytes + p.peak_frame_bytes < ((size_t)1 << 20)) {
-        bool ok = verify_allocator(&allocator_malloc, &p, NULL, error, sizeof error);
+        bool ok = verify_allocator(&allocator_glibc, &p, NULL, error, sizeof error);
         if (!CHECK(ok)) {
             FAIL("%s", error);
         }

@@ -23,6 +23,7 @@ typedef struct options {
     frame_range range;
     uint32_t repeat;
     bool is_json;
+    bool is_comparison;
     const allocator *allocators[MEASURE_ALLOCATORS_MAX];
     uint32_t allocator_count;
 } options;
@@ -34,11 +35,13 @@ static void print_usage(FILE *out) {
             " costs.\n\n"
             "  --frames A-B       only frames A to B, counted from 0\n"
             "  --repeat N         N timed runs of each allocator (default %d)\n"
-            "  --allocator NAMES  only these, separated by commas (default all):\n",
+            "  --compare          every allocator that is here, a line each, beside framealloc\n"
+            "  --allocator NAMES  these, separated by commas (default glibc,framealloc,none):\n",
             DEFAULT_REPEAT);
     for (size_t i = 0; allocator_at(i) != NULL; i++) {
-        fprintf(out, "                       %-12s %s\n", allocator_at(i)->name,
-                allocator_at(i)->summary);
+        fprintf(out, "                       %-12s %s%s\n", allocator_at(i)->name,
+                allocator_at(i)->summary,
+                allocator_is_here(allocator_at(i)) ? "" : " (not installed here)");
     }
     fprintf(out, "  --json             one JSON object instead of the table (docs/replay.md)\n\n"
                  "exit status: 0 done, 1 a replay failed or did not verify, 2 the command line or"
@@ -109,9 +112,12 @@ static bool parse_allocators(const char *text, options *o) {
     while (true) {
         size_t length = strcspn(text, ",");
         const allocator *a = allocator_find(text, length);
-        if (a == NULL) {
-            return complain("there is no allocator '%.*s'; framealloc replay --help lists them",
-                            (int)(length < 64 ? length : 64), text);
+        if (a == NULL || !allocator_is_here(a)) {
+            char names[128];
+            allocator_names(names, sizeof names);
+            return complain("%s '%.*s'; there are %s",
+                            a == NULL ? "there is no allocator" : "not installed here:",
+                            (int)(length < 64 ? length : 64), text, names);
         }
         add_allocator(o, a);
         if (text[length] == '\0') {
@@ -131,6 +137,9 @@ static parse_status parse_option(int letter, const char *name, options *o) {
         return parse_repeat(optarg, &o->repeat) ? PARSE_OK : PARSE_BAD;
     case 'a':
         return parse_allocators(optarg, o) ? PARSE_OK : PARSE_BAD;
+    case 'c':
+        o->is_comparison = true;
+        return PARSE_OK;
     case 'j':
         o->is_json = true;
         return PARSE_OK;
@@ -145,11 +154,23 @@ static parse_status parse_option(int letter, const char *name, options *o) {
     }
 }
 
+// Without --allocator.
+static void choose_allocators(options *o) {
+    for (size_t i = 0; allocator_at(i) != NULL; i++) {
+        const allocator *a = allocator_at(i);
+        bool is_usual = a == &allocator_glibc || a == &allocator_framealloc || a == &allocator_none;
+        if (is_usual || (o->is_comparison && allocator_is_here(a))) {
+            add_allocator(o, a);
+        }
+    }
+}
+
 static parse_status parse_options(int argc, char **argv, options *o) {
     static const struct option names[] = {
         {"frames", required_argument, NULL, 'f'},
         {"repeat", required_argument, NULL, 'r'},
         {"allocator", required_argument, NULL, 'a'},
+        {"compare", no_argument, NULL, 'c'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -170,11 +191,8 @@ static parse_status parse_options(int argc, char **argv, options *o) {
         return PARSE_BAD;
     }
     o->path = argv[optind];
-    for (size_t i = 0; o->allocator_count == 0 && allocator_at(i) != NULL; i++) {
-        o->allocators[i] = allocator_at(i);
-        if (allocator_at(i + 1) == NULL) {
-            o->allocator_count = (uint32_t)i + 1;
-        }
+    if (o->allocator_count == 0) {
+        choose_allocators(o);
     }
     return PARSE_OK;
 }
@@ -208,7 +226,9 @@ static exit_status replay(const options *o, const plan *p, progress *bar, uint64
         complain("there is not enough memory");
     } else {
         report r = {o->path, p, &result, o->repeat, load_ns};
-        if (!o->is_json) {
+        if (!o->is_json && o->is_comparison) {
+            report_comparison(&r, stdout);
+        } else if (!o->is_json) {
             report_text(&r, stdout);
         } else if (!report_json(&r, stdout)) {
             ok = complain("the result could not be written");

@@ -2,8 +2,11 @@
 
 #include "commands.h"
 
+#include "common/foreign_malloc.h"
+
 #include <framealloc/base.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,11 +14,13 @@ typedef struct command {
     const char *name;
     const char *summary;
     command_fn run;
+    bool loads_allocators;
 } command;
 
 static const command commands[] = {
-    {"replay", "replay a game's allocations through malloc and framealloc", command_replay},
-    {"explain", "say what a code such as FA003 means and what to do", command_explain},
+    {"replay", "replay a game's allocations through framealloc and other allocators",
+     command_replay, true},
+    {"explain", "say what a code such as FA003 means and what to do", command_explain, false},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -72,6 +77,9 @@ static exit_status run(int argc, char **argv) {
     if (asked == NULL) {
         fprintf(stderr, "framealloc: there is no command '%s'; see framealloc help\n", name);
         return EXIT_USAGE;
+    }
+    if (asked->loads_allocators) {
+        foreign_malloc_make_room(argv);
     }
     return asked->run(argc - 1, argv + 1);
 }

@@ -26,6 +26,11 @@ typedef struct fa_backend {
     void (*release)(void *self, void *ptr, size_t size);
     /// Advises that the range will be used densely, so that large pages pay. A hint. May be NULL.
     void (*advise_huge)(void *self, void *ptr, size_t size);
+    /// Makes a whole reservation of which every page is committed `new_size` bytes long, moving it
+    /// to other addresses if need be, without copying: returns where it is now, every page
+    /// committed, the old contents at its start, and its old addresses are gone. NULL when that is
+    /// not possible, with nothing changed. NULL as a member: never; blocks are copied then.
+    void *(*resize)(void *self, void *ptr, size_t old_size, size_t new_size);
     size_t page_size; ///< Bytes; a power of two from 4 KiB to 64 KiB.
     void *self;       ///< Passed to every function.
 } fa_backend;
@@ -33,5 +38,11 @@ typedef struct fa_backend {
 /// The operating system's pages: what a context uses when fa_config.backend is NULL. Use it to
 /// build your own around it. A constant, valid for the life of the program. Any thread.
 FA_API const fa_backend *fa_backend_os(void);
+
+/// Pages from the C library's malloc(), aligned: for targets without virtual memory, for programs
+/// that must have everything from malloc(), and for tools that watch it. It has no commit: memory is
+/// in use from reserve() to release(), and arenas sit on chunks (fa_arena_desc.chunk_size). Pages
+/// are 4 KiB. A constant, valid for the life of the program. Any thread.
+FA_API const fa_backend *fa_backend_malloc(void);
 
 FA_END_DECLS

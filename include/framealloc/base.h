@@ -40,6 +40,7 @@
 #define FA_ALLOC_SIZE(argument) __attribute__((alloc_size(argument)))
 #define FA_ALLOC_SIZE2(first, second) __attribute__((alloc_size(first, second)))
 #define FA_NODISCARD __attribute__((warn_unused_result))
+#define FA_PURE __attribute__((pure))
 #if defined(__MINGW32__) && !defined(__clang__)
 // Plain `printf` means Microsoft's there, which does not know %zu; the library has the C one.
 #define FA_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
@@ -55,7 +56,31 @@
 #define FA_ALLOC_SIZE(argument)
 #define FA_ALLOC_SIZE2(first, second)
 #define FA_NODISCARD
+#define FA_PURE
 #define FA_PRINTF(text, first)
+#endif
+
+// Private: plain moves that another thread may see, and the address that stands for the calling
+// thread (it differs between threads that are alive). Where there is none, what needs it is called
+// instead of inlined.
+#if defined(__GNUC__)
+#define FA_LOAD_RELAXED(ptr) __atomic_load_n((ptr), __ATOMIC_RELAXED)
+#define FA_STORE_RELAXED(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELAXED)
+#else
+#define FA_LOAD_RELAXED(ptr) (*(ptr))
+#define FA_STORE_RELAXED(ptr, value) ((void)(*(ptr) = (value)))
+#endif
+#if defined(__GNUC__) && defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
+#define FA_HAS_THREAD_POINTER 1
+static inline const void *fa_thread_pointer(void) {
+    const void *pointer;
+#if defined(__x86_64__)
+    __asm__("mov %%fs:0, %0" : "=r"(pointer));
+#else
+    __asm__("mrs %0, tpidr_el0" : "=r"(pointer));
+#endif
+    return pointer;
+}
 #endif
 
 #ifdef __cplusplus

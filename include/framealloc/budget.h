@@ -8,8 +8,9 @@
 /// costs nothing per allocation: threads take leases from it, and a lease is part of the arena's
 /// limit. A thread may therefore be refused early, by what the other threads hold leased and have
 /// not used. That margin is small: for each of them less than one 16th of the budget while its
-/// frame is open, and one 64th when it has ended. An arena made by fa_arena_create() counts like
-/// one more thread. One thread alone is never refused early.
+/// frame is open, and one 64th when it has ended; what it holds for pools and the heap is part of
+/// that and stays below the 64th at all times. An arena made by fa_arena_create() counts like one
+/// more thread. One thread alone is never refused early.
 #pragma once
 
 #include "base.h"
@@ -53,15 +54,18 @@ typedef struct fa_budget {
 /// The calling thread's budget.
 typedef struct fa_thread_budget {
     size_t frame_bytes; ///< Most bytes one frame of this thread may use; FA303 beyond. 0: no limit.
-    size_t pool_bytes;  ///< Most bytes this thread's pools may take. 0: no limit.
+    size_t pool_bytes;  ///< Most bytes this thread may take from pools, less what it gave back
+                        ///< (whoever had taken that); FA303 beyond. 0: no limit.
     fa_budget_fn callback; ///< Told when it refuses. May be NULL.
     void *user;            ///< Passed to the callback.
 } fa_thread_budget;
 
 /// Sets, changes, or (NULL) removes the budget of a tag; FA_TAG_ROOT is the whole context. What is
 /// in use stays in use: below that, a new hard limit refuses until enough has been freed. Other
-/// threads keep the leases they hold until their next frame boundary. FA_ERR_INVALID for an unknown
-/// tag (FA802), or soft above hard. Takes a lock. Any thread.
+/// threads keep the leases they hold until their next frame boundary, for pools and the heap also
+/// until they next need a lease or have freed much: there it is at most 32 KiB for each tag, and of
+/// pool and heap. FA_ERR_INVALID for an unknown tag (FA802), or soft above hard. Takes a lock. Any
+/// thread.
 FA_API fa_result fa_budget_set(fa_context *ctx, fa_tag tag, const fa_budget *budget);
 
 /// The budget of a tag as it was set; all zero when there is none.

@@ -27,7 +27,14 @@ typedef enum fa_strict {
 typedef enum fa_check {
     /// Every arena allocation takes the slow path: it is counted, and seen by fa_watch_set()'s
     /// function.
-    FA_CHECK_WATCH = 1
+    FA_CHECK_WATCH = 1,
+    /// Pools and the heap check every free at once, keep guard bytes behind every block, fill
+    /// blocks that are new or free with a pattern, and record call sites. Everything is counted one
+    /// by one.
+    FA_CHECK_BLOCKS = 2,
+    /// Pools and the heap record which call allocated a block, for the reports of what is live at
+    /// the end.
+    FA_CHECK_SITES = 4
 } fa_check;
 
 /// Waits until the device or thread that uses a frame's memory has passed `fence`. Returns FA_OK
@@ -82,7 +89,7 @@ FA_API fa_config fa_config_minimal(void);
 /// decay.
 FA_API fa_config fa_config_high_performance(void);
 
-/// For development: frame times, watching of every allocation, and errors abort.
+/// For development: frame times, every fa_check, and errors abort.
 FA_API fa_config fa_config_debug(void);
 
 /// The values in force: defaults filled in, sizes rounded to pages. Valid as long as the context.
@@ -102,11 +109,19 @@ FA_API fa_result fa_thread_detach(fa_context *ctx);
 
 /// Gives memory that nobody uses back to the operating system: what frames and scratch arenas of
 /// the calling thread hold beyond `keep` bytes each, and free chunks. Other threads' memory is
-/// theirs to trim. Takes a lock.
+/// theirs to trim. What pools, the heap and tables of handles hold unused goes back first, whoever
+/// freed it, but for what other threads keep in their caches. Takes locks.
 FA_API fa_result fa_context_trim(fa_context *ctx, size_t keep);
 
+/// As fa_context_trim(), for at most about `max_ns` nanoseconds: the clock is read between steps
+/// that take a few microseconds each. FA_ERR_TIMEOUT when time ran out before everything was looked
+/// through; the next call goes on.
+FA_API fa_result fa_context_trim_for(fa_context *ctx, size_t keep, uint64_t max_ns);
+
 /// Turns fa_check flags on and off at run time. The calling thread sees it at once, others at their
-/// next frame begin or scratch scope. Off means no cost at all.
+/// next frame begin or scratch scope. Off means no cost at all. FA_CHECK_BLOCKS and FA_CHECK_SITES
+/// decide how blocks are laid out: FA_ERR_BUSY, nothing having changed, when one of them is to be
+/// turned on or off after the first pool was made or the first heap block allocated.
 FA_API fa_result fa_context_checks_set(fa_context *ctx, uint32_t checks);
 
 FA_END_DECLS

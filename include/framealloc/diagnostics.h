@@ -40,7 +40,13 @@ typedef struct fa_report {
     const char *tag_path;     ///< Path of `tag`.
     const char *thread;       ///< Name of the thread it happened on.
     uint64_t frame;           ///< Index of that thread's open frame; 0: none.
-    const char *where;        ///< Name of the arena, field or argument, or "".
+    const char *where;        ///< Name of the arena, pool, field or argument, or "".
+    const void *ptr;          ///< The block concerned; NULL: none, or several. Not to be followed:
+                              ///< it may be no block at all.
+    const void *site;         ///< Return address of the call that allocated it; NULL: not known
+                              ///< (see FA_CHECK_SITES).
+    uint64_t count;           ///< How many blocks the report speaks of, `bytes` being their sum;
+                              ///< 0: of one, or of none.
 } fa_report;
 
 /// Receives reports. Called on the thread with the problem, with no lock held; several threads may

@@ -2,9 +2,18 @@
 /// Where the memory is: by tier, by tag, by thread, by frame. Always on, because it is taken from
 /// cursor differences and costs nothing per allocation.
 ///
-/// The calling thread's own figures are exact at every moment. Another thread's are those of its
-/// last boundary: the end of a frame, a rewind, an allocation that had to ask. When all threads
-/// stand at one, the sum over tags is the sum over threads is the total.
+/// The calling thread's own figures are exact at every moment. Of another thread's arenas they are
+/// those of its last boundary: the end of a frame, a rewind, an allocation that had to ask. Of its
+/// objects and blocks they are exact whenever it is not inside a call. When all threads stand at
+/// such a point, the sum over tags is the total, and for arenas the sum over threads.
+///
+/// Pools and the heap take their bytes in leases of 16 KiB, so their part in a peak is an upper
+/// bound: the most that was leased. That is above the most in use by what waited in the caches of
+/// threads, and by no more than 32 KiB for each thread, tag, and of pool and heap. A peak is never
+/// above a hard budget that refuses.
+///
+/// Heap blocks are counted one by one, when they are allocated and when they are freed; objects of
+/// pools are counted only while FA_CHECK_BLOCKS is on.
 #pragma once
 
 #include "base.h"
@@ -21,9 +30,9 @@ typedef struct fa_stats {
     size_t peak_bytes;  ///< The most in use: exact for one thread's frames and
         ///< scratch; else an upper bound.
     size_t committed_bytes; ///< Taken from the backend now, bookkeeping included.
-    uint64_t allocations;   ///< Counted one by one: pools, heap, and arenas while
-        ///< they are watched.
-    uint64_t frees;        ///< Frees counted one by one: pools and heap.
+    uint64_t allocations;   ///< Counted one by one: heap, pools with FA_CHECK_BLOCKS, and
+        ///< arenas while they are watched.
+    uint64_t frees;        ///< Frees counted one by one: heap, pools with FA_CHECK_BLOCKS.
     uint64_t refusals;     ///< Allocations refused, whatever the reason.
     size_t reserved_bytes; ///< Address space held.
     size_t overhead_bytes; ///< Of the committed bytes, those for the library's own bookkeeping.
@@ -35,10 +44,10 @@ typedef struct fa_stats {
 typedef struct fa_tag_stats_result {
     size_t current_bytes;    ///< In use.
     size_t peak_bytes;       ///< The most in use: the sum of the peaks of each thread's frames and
-                             ///< scratch arenas, of arenas you made (as they last grew), and of
-                             ///< all descendants. Exact where only one of them has used the tag;
-                             ///< else an upper bound, though never above a hard budget that
-                             ///< refuses.
+                             ///< scratch arenas, of arenas you made (as they last grew), of pools
+                             ///< and heap together, and of all descendants. For arenas exact where
+                             ///< only one of them has used the tag; else an upper bound, though
+                             ///< never above a hard budget that refuses.
     size_t frame_bytes;      ///< In use in frames now open.
     size_t frame_peak_bytes; ///< The most one frame used, added up over threads and descendants.
     uint64_t allocations;    ///< As in fa_stats.
@@ -54,8 +63,10 @@ typedef struct fa_thread_stats_result {
     uint64_t frame_index;    ///< Index of its last frame begun.
     size_t frame_bytes;      ///< In use in its frames and scratch arenas.
     size_t frame_peak_bytes; ///< The most in use there.
-    size_t pool_bytes;       ///< In use in pools by it.
-    size_t heap_bytes;       ///< In use in the heap by it.
+    size_t pool_bytes;       ///< Taken from pools by it less what it gave back, whoever had
+                             ///< taken that; 0 when it gave back more. What waits in caches
+                             ///< counts as taken.
+    size_t heap_bytes;       ///< The same of the heap.
     uint64_t total_bytes;    ///< Bytes in use at the end of each of its finished frames, added up.
     uint64_t allocations;    ///< As in fa_stats.
     uint64_t refusals;       ///< Allocations refused to it.

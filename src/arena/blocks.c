@@ -16,7 +16,6 @@
 // back.
 #include "blocks.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define OVERFLOW_CHUNK FA__CHUNK_MAX    // Size of further blocks of a range.
@@ -282,6 +281,16 @@ static void setup_memory(fa__arena *arena, const fa__arena_setup *setup) {
     arena->committed = arena->reserved;
 }
 
+// By hand, because formatting it would cost more than all the rest of making a small arena.
+static void copy_name(char name[FA__NAME_BYTES], const char *from) {
+    size_t length = 0;
+    while (length < FA__NAME_BYTES - 1 && from[length] != '\0') {
+        name[length] = from[length];
+        length += 1;
+    }
+    name[length] = '\0';
+}
+
 fa_result fa__arena_setup_memory(fa__arena *arena, const fa__arena_setup *setup) {
     static fa__u64 next_serial = 1;
     fa__meter *meter = &arena->meter;
@@ -289,7 +298,7 @@ fa_result fa__arena_setup_memory(fa__arena *arena, const fa__arena_setup *setup)
     arena->backing = setup->backing;
     arena->initial = setup->initial;
     arena->chunk_size = setup->backing == FA__BACKING_CHUNKS ? setup->chunk_size : OVERFLOW_CHUNK;
-    snprintf(arena->name, sizeof arena->name, "%s", setup->name);
+    copy_name(arena->name, setup->name);
     meter->context = setup->context;
     meter->thread = setup->thread;
     meter->is_frame = setup->kind == FA__ARENA_FRAME;

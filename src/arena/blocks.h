@@ -56,7 +56,7 @@ typedef struct fa__arena {
 
     // Only for FA__ARENA_OWN.
     fa__account own;
-    fa__run own_runs[2];
+    fa__stretch own_runs[2];
     size_t published; // Bytes of it in the tag's and the context's totals.
     fa__u64 owner;    // Thread id.
     struct fa__arena *next;
@@ -97,7 +97,7 @@ typedef struct fa__arena_setup {
     void *memory;
     size_t memory_size;
     fa__account *account; // Charged first.
-    fa__run *runs;        // Log of `run_count` entries.
+    fa__stretch *runs;        // Log of `run_count` entries.
     size_t run_count;
 } fa__arena_setup;
 
@@ -178,7 +178,7 @@ FA_COLD void fa__arena_undo_slow(fa__arena *arena, size_t offset);
 // limit is set anew.
 static inline void fa__arena_undo(fa__arena *arena, size_t offset) {
     fa__meter *meter = &arena->meter;
-    fa__run *run = meter->run;
+    fa__stretch *run = meter->run;
     fa__meter_settle(meter);
     size_t used = fa__meter_used(meter);
     size_t bytes = used - offset;

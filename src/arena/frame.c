@@ -125,7 +125,7 @@ typedef enum unbooking {
     UNBOOK_ALL   // Both at once.
 } unbooking;
 
-static void unbook_run(fa__run *run, unbooking what) {
+static void unbook_run(fa__stretch *run, unbooking what) {
     fa__account *account = run->account;
     if (what == UNBOOK_END) {
         fa__own_add(&account->held, run->bytes);
@@ -142,11 +142,11 @@ static void unbook_run(fa__run *run, unbooking what) {
 }
 
 // Unbooks all runs from the top down to `last`.
-static void unbook_runs(fa__meter *meter, const fa__run *last, unbooking what) {
-    for (fa__run *run = meter->run; run >= meter->run_base; run--) {
+static void unbook_runs(fa__meter *meter, const fa__stretch *last, unbooking what) {
+    for (fa__stretch *run = meter->run; run >= meter->run_base; run--) {
         fa__account_note_peaks(run->account);
     }
-    for (fa__run *run = meter->run; run >= last; run--) {
+    for (fa__stretch *run = meter->run; run >= last; run--) {
         unbook_run(run, what);
     }
     meter->run = what == UNBOOK_END ? meter->run : meter->run_base;
@@ -166,6 +166,29 @@ static size_t decaying(fa__slot *slot, fa__arena *arenas[1 + FA__SCRATCH_COUNT])
     return count;
 }
 
+#define QUIET_WINDOWS 8u // Windows between two quiet steps of the other layers.
+
+// Lets the other layers know that some windows have passed, once for all slots: rarely, as what
+// they do then takes longer than a frame's end.
+static void tell_quiet(const fa__slot *slot) {
+    fa__thread *thread = slot->arena.meter.thread;
+    fa__frames *frames = thread->frames;
+    fa_context *ctx = thread->context;
+    if (fa__load(&ctx->wants_quiet) == 0 || slot != frames->slots || frames->is_ending) {
+        return;
+    }
+    frames->windows += 1;
+    if (frames->windows % QUIET_WINDOWS != 0) {
+        return;
+    }
+    for (size_t i = 0; i < FA__TIER_COUNT; i++) {
+        const fa__tier *tier = fa__load_acquire(&ctx->tiers[i]);
+        if (tier != NULL && tier->quiet != NULL) {
+            tier->quiet(ctx, thread);
+        }
+    }
+}
+
 // At the end of a window: decides what is to be given back. Then gives it back in as many steps as
 // the window has fills, one at each end of a frame.
 static FA_COLD void end_window(fa__slot *slot) {
@@ -173,6 +196,7 @@ static FA_COLD void end_window(fa__slot *slot) {
     size_t count = decaying(slot, arenas);
     uint32_t fills = window(&slot->arena.meter.context->config);
     bool has_excess = slot->steps_left != 0;
+    bool is_window = slot->steps_left == 0;
     for (size_t i = 0; slot->steps_left == 0 && i < count; i++) {
         has_excess = fa__arena_end_window(arenas[i]) || has_excess;
     }
@@ -184,6 +208,9 @@ static FA_COLD void end_window(fa__slot *slot) {
     }
     slot->steps_left -= has_excess ? 1 : 0;
     slot->window_left = slot->steps_left != 0 ? 1 : fills;
+    if (is_window) {
+        tell_quiet(slot);
+    }
 }
 
 // Empties the slot after its runs are unbooked and its blocks dropped.
@@ -488,6 +515,7 @@ fa_result fa_frame_stats(fa_arena *frame, fa_frame_stats_result *out) {
 // Ends what is open, on behalf of a thread that goes away. Returns whether a frame was open.
 static bool end_all(fa__thread *thread, fa__frames *frames) {
     bool was_open = fa__thread_has_frame(thread);
+    frames->is_ending = true;
     if (was_open) {
         fa__arena *open = (fa__arena *)(void *)thread->frame;
         fa__fail(&(fa__failure){.context = thread->context,
@@ -506,6 +534,7 @@ static bool end_all(fa__thread *thread, fa__frames *frames) {
             (void)slot_take_back(thread, &frames->slots[i], true);
         }
     }
+    frames->is_ending = false;
     return was_open;
 }
 

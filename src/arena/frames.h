@@ -16,7 +16,7 @@ struct fa__slot {
     bool is_held; // The frame has ended, its memory is still valid.
     uint32_t window_left; // Fills until the decay window, or a step of giving back, ends.
     uint32_t steps_left;  // Steps of giving back to come.
-    fa__run runs[FA__RUNS_MIN];
+    fa__stretch runs[FA__RUNS_MIN];
 };
 
 // A scratch scope that is open.
@@ -36,13 +36,15 @@ typedef struct fa__scratch_arena {
     uint32_t kept;     // How many of them were open when `scratch_frame` opened its first.
     bool is_made;
     fa__scope few[FA__SCOPES_FIRST];
-    fa__run runs[FA__RUNS_MIN];
+    fa__stretch runs[FA__RUNS_MIN];
 } fa__scratch_arena;
 
 #define FA__SCRATCH_COUNT 2u
 
 typedef struct fa__frames {
     fa__slot *next;         // Slot of the next frame; NULL until the slots are made.
+    bool is_ending;         // The thread's frames are being taken down.
+    uint32_t windows;       // Decay windows that have passed.
     uint32_t scratch_depth; // Scopes open on both arenas together.
     uint64_t scratch_frame; // The last frame in which a scope was opened.
     fa__scratch_arena scratch[FA__SCRATCH_COUNT];

@@ -31,20 +31,6 @@ void fa__arena_publish(fa__arena *arena) {
 
 // The list ----------------------------------------------------------------------------------------
 
-static void link_arena(fa__arena *arena) {
-    fa_context *ctx = arena->meter.context;
-    fa__os_mutex_lock(&ctx->lock);
-    fa__arena *head = ctx->arenas;
-    arena->next = head;
-    arena->prev = NULL;
-    if (head != NULL) {
-        head->prev = arena;
-    }
-    ctx->arenas = arena;
-    fa__own_add(&ctx->arena_count, 1);
-    fa__os_mutex_unlock(&ctx->lock);
-}
-
 static void unlink_arena(fa__arena *arena) {
     fa_context *ctx = arena->meter.context;
     fa__os_mutex_lock(&ctx->lock);
@@ -62,23 +48,29 @@ static void unlink_arena(fa__arena *arena) {
     fa__os_mutex_unlock(&ctx->lock);
 }
 
-static void keep_record(fa_context *ctx, fa__arena *arena) {
-    fa__os_mutex_lock(&ctx->lock);
-    arena->next = ctx->free_arenas;
-    ctx->free_arenas = arena;
-    fa__os_mutex_unlock(&ctx->lock);
-}
-
-// A zeroed record, from those of destroyed arenas if there is one.
-static fa__arena *take_record(fa_context *ctx, fa__denial *denial) {
+// A zeroed record, from those of destroyed arenas if there is one, in the list. It is nobody's
+// until its owner is set, so that nobody looks at it. NULL when there is no memory for it.
+static fa__arena *link_record(fa_context *ctx, fa__denial *denial) {
     fa__os_mutex_lock(&ctx->lock);
     fa__arena *arena = ctx->free_arenas;
     if (arena != NULL) {
         ctx->free_arenas = arena->next;
+        memset(arena, 0, sizeof *arena);
+    } else {
+        arena = fa__meta_alloc(ctx->pages, sizeof *arena, denial);
+    }
+    if (arena != NULL) {
+        fa__arena *head = ctx->arenas;
+        arena->meter.context = ctx;
+        arena->next = head;
+        if (head != NULL) {
+            head->prev = arena;
+        }
+        ctx->arenas = arena;
+        fa__own_add(&ctx->arena_count, 1);
     }
     fa__os_mutex_unlock(&ctx->lock);
-    return arena != NULL ? memset(arena, 0, sizeof *arena)
-                         : fa__meta_alloc(ctx->pages, sizeof *arena, denial);
+    return arena;
 }
 
 // Does something to each arena the thread owns.
@@ -193,25 +185,24 @@ fa_result fa_arena_create(fa_context *ctx, const fa_arena_desc *desc, fa_arena *
     }
     fa__tier_register(ctx, FA__TIER_ARENAS, &fa__arena_tier);
     fa__denial denial = FA__DENIED_BY_BACKEND;
-    fa__arena *arena = take_record(ctx, &denial);
+    fa__arena *arena = link_record(ctx, &denial);
     if (arena == NULL) {
         return fail_record(ctx, denial);
     }
     arena->own.tag = fa__tag_get(ctx, wanted.tag);
-    fa__store(&arena->owner, fa__os_thread_id());
     fa__arena_setup setup = resolve(ctx, &wanted);
     setup.account = &arena->own;
     setup.runs = arena->own_runs;
     fa_result result = fa__arena_setup_memory(arena, &setup);
     if (result != FA_OK) {
-        keep_record(ctx, arena);
+        unlink_arena(arena);
         return result;
     }
     if (wanted.byte_limit != 0) {
         arena->meter.byte_limit = wanted.byte_limit;
         fa__meter_refresh(&arena->meter);
     }
-    link_arena(arena);
+    fa__store(&arena->owner, fa__os_thread_id());
     *out = &arena->meter.arena;
     return FA_OK;
 }

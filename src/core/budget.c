@@ -82,7 +82,8 @@ fa_result fa_budget_set_thread(fa_context *ctx, const fa_thread_budget *budget) 
     }
     thread->budget = budget == NULL ? (fa_thread_budget){0} : *budget;
     fa__store(&thread->frame_budget, thread->budget.frame_bytes);
-    (void)fa__settle(ctx); // Its frames take the limit up.
+    // Its frames and pools take the limit up, and start from what is in use.
+    fa__leases_return(ctx);
     return FA_OK;
 }
 

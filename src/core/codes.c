@@ -113,6 +113,19 @@ static void put_number(line *out, uint64_t number) {
     put(out, digits + first);
 }
 
+static void put_address(line *out, const void *ptr) {
+    uintptr_t address = (uintptr_t)ptr;
+    char digits[2 * sizeof(address) + 1];
+    size_t first = sizeof(digits) - 1;
+    digits[first] = '\0';
+    do {
+        digits[--first] = "0123456789abcdef"[address % 16];
+        address /= 16;
+    } while (address != 0);
+    put(out, "0x");
+    put(out, digits + first);
+}
+
 // What a code's figures are: the text on both sides of each.
 typedef struct wording {
     int code;
@@ -140,6 +153,16 @@ static const wording other_wordings[] = {
      false},
     {FA__CODE_OS_REFUSED, {"", " bytes asked for"}, {"limit ", " bytes"}, {"for \"", "\""},
      false},
+    {FA__CODE_STALE_HANDLE, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_STREAM_BUDGET, {"", " bytes asked for"}, {"limit ", " bytes"}, {"for \"", "\""},
+     false},
+    {FA__CODE_DOUBLE_FREE, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_FOREIGN_POINTER, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_CORRUPTION, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_LIVE_AT_END, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_SLOT_RETIRED, {"", " bytes"}, {"limit ", " uses"}, {"in \"", "\""}, false},
+    {FA__CODE_PINNED, {"", " bytes"}, {"limit ", " bytes"}, {"in \"", "\""}, false},
+    {FA__CODE_TOO_MANY, {"", " bytes asked for"}, {"limit ", ""}, {"in \"", "\""}, false},
     {FA__CODE_UNKNOWN_TAG, {"", " bytes asked for"}, {"", " tags known"}, {"in ", ""}, false},
     {FA__CODE_TAG_UNBALANCED, {"value ", ""}, {"limit ", ""}, {"in ", ""}, false},
     {FA__CODE_PHASE_UNBALANCED, {"value ", ""}, {"limit ", ""}, {"in ", ""}, false},
@@ -209,8 +232,8 @@ static bool put_request(line *out, const fa_report *report, const wording *words
     return has_amount || has_path || report->tag.id != 0;
 }
 
-// On which thread, in which frame and arena.
-static void put_place(line *out, const fa_report *report, const wording *words, bool is_first) {
+// On which thread, in which frame and arena. True when anything is before what follows.
+static bool put_place(line *out, const fa_report *report, const wording *words, bool is_first) {
     static const char *const thread[2] = {"on thread \"", "\""};
     static const char *const frame[2] = {"frame ", ""};
     const char *before = is_first ? ": " : ", ";
@@ -227,6 +250,31 @@ static void put_place(line *out, const fa_report *report, const wording *words, 
     if (has_text(report->where)) {
         put(out, before);
         put_between(out, words->where, report->where);
+        before = ", ";
+    }
+    return before[0] == ',';
+}
+
+// Which block, or how many, and where they come from.
+static void put_block(line *out, const fa_report *report, bool is_first) {
+    static const char *const one[2] = {"", " block"};
+    static const char *const several[2] = {"", " blocks"};
+    const char *before = is_first ? ": " : ", ";
+    if (report->count != 0) {
+        put(out, before);
+        put_number_between(out, report->count == 1 ? one : several, report->count);
+        before = ", ";
+    }
+    if (report->ptr != NULL) {
+        put(out, before);
+        put(out, "at ");
+        put_address(out, report->ptr);
+        before = ", ";
+    }
+    if (report->site != NULL) {
+        put(out, before);
+        put(out, "allocated by ");
+        put_address(out, report->site);
     }
 }
 
@@ -236,7 +284,8 @@ size_t fa_report_format(const fa_report *report, char *buffer, size_t size) {
         const wording *words = wording_of(report->info);
         put_headline(&out, report);
         const bool has_request = put_request(&out, report, words);
-        put_place(&out, report, words, !has_request);
+        const bool has_place = put_place(&out, report, words, !has_request);
+        put_block(&out, report, !has_request && !has_place);
         if (report->limit != 0 || words->shows_zero) {
             put(&out, ": ");
             put_number_between(&out, words->limit, report->limit);

@@ -52,7 +52,7 @@ fa_config fa_config_high_performance(void) {
 
 fa_config fa_config_debug(void) {
     fa_config config = fa_config_default();
-    config.checks = FA_CHECK_WATCH;
+    config.checks = FA__CHECKS_ALL;
     config.strict = FA_STRICT_ERROR;
     config.frame_times = true;
     return config;
@@ -96,7 +96,7 @@ static const char *bad_field(const fa_config *config) {
         config->chunk_size > FA__CHUNK_MAX) {
         return "chunk_size";
     }
-    if ((config->checks & ~(uint32_t)FA_CHECK_WATCH) != 0) {
+    if ((config->checks & ~FA__CHECKS_ALL) != 0) {
         return "checks";
     }
     if (config->strict < FA_STRICT_DEFAULT || config->strict > FA_STRICT_ERROR) {

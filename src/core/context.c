@@ -58,7 +58,7 @@ fa_result fa_context_destroy(fa_context *ctx) {
     size_t live = 0;
     for (size_t i = FA__TIER_COUNT; i > 0; i--) {
         const fa__tier *tier = fa__load_acquire(&ctx->tiers[i - 1]);
-        if (tier != NULL) {
+        if (tier != NULL && tier->context_destroy != NULL) {
             live += tier->context_destroy(ctx);
         }
     }
@@ -73,23 +73,67 @@ const fa_config *fa_context_config(const fa_context *ctx) {
 
 void fa__tier_register(fa_context *ctx, fa__tier_index index, const fa__tier *tier) {
     fa__store_release(&ctx->tiers[index], tier);
+    if (tier->quiet != NULL) {
+        fa__store(&ctx->wants_quiet, 1);
+    }
 }
 
-fa_result fa_context_trim(fa_context *ctx, size_t keep) {
+// True while the clock has not passed `until_ns`. Asks it only when there is an end.
+static bool has_time(uint64_t until_ns) {
+    return until_ns == UINT64_MAX || fa__os_clock_ns() < until_ns;
+}
+
+// Higher layers first: what they give back may empty what lower ones hold. False when time ran out.
+static bool trim_until(fa_context *ctx, size_t keep, uint64_t until_ns) {
     fa__thread *thread = fa__thread_find(ctx);
-    for (size_t i = 0; thread != NULL && i < FA__TIER_COUNT; i++) {
-        const fa__tier *tier = fa__load_acquire(&ctx->tiers[i]);
-        if (tier != NULL && tier->thread_trim != NULL) {
+    for (size_t i = FA__TIER_COUNT; i > 0; i--) {
+        const fa__tier *tier = fa__load_acquire(&ctx->tiers[i - 1]);
+        if (tier == NULL) {
+            continue;
+        }
+        if (!has_time(until_ns)) {
+            return false;
+        }
+        if (tier->trim != NULL && !tier->trim(ctx, thread, until_ns)) {
+            return false;
+        }
+        if (thread != NULL && tier->thread_trim != NULL) {
             tier->thread_trim(thread, keep);
         }
     }
+    if (!has_time(until_ns)) {
+        return false;
+    }
     fa__pages_trim(ctx->pages);
+    return true;
+}
+
+fa_result fa_context_trim(fa_context *ctx, size_t keep) {
+    (void)trim_until(ctx, keep, UINT64_MAX);
     return FA_OK;
 }
 
+fa_result fa_context_trim_for(fa_context *ctx, size_t keep, uint64_t max_ns) {
+    uint64_t now = fa__os_clock_ns();
+    uint64_t until = max_ns < UINT64_MAX - now ? now + max_ns : UINT64_MAX;
+    return trim_until(ctx, keep, until) ? FA_OK : FA_ERR_TIMEOUT;
+}
+
+// Whether blocks exist, or may at any moment, whose layout depends on the checks.
+static bool has_layout(fa_context *ctx) {
+    return fa__load_acquire(&ctx->pools) != NULL || fa__load_acquire(&ctx->heap) != NULL;
+}
+
 fa_result fa_context_checks_set(fa_context *ctx, uint32_t checks) {
-    if ((checks & ~(uint32_t)FA_CHECK_WATCH) != 0) {
+    if ((checks & ~FA__CHECKS_ALL) != 0) {
         return fa__fail_argument(ctx, "checks");
+    }
+    uint32_t changes = checks ^ fa__load(&ctx->checks);
+    if ((changes & FA__CHECKS_LAYOUT) != 0 && has_layout(ctx)) {
+        return fa__fail(&(fa__failure){.context = ctx,
+                                       .code = FA__CODE_BAD_ARGUMENT,
+                                       .result = FA_ERR_BUSY,
+                                       .where = "checks"});
     }
     fa__store(&ctx->checks, checks);
     fa__shared_add(&ctx->epoch, 1);

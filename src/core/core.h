@@ -25,6 +25,13 @@
 #define FA__NOINLINE
 #endif
 
+// In a public function: where in the caller's code it will go on.
+#if defined(__GNUC__)
+#define FA__CALL_SITE() ((const void *)__builtin_return_address(0))
+#else
+#define FA__CALL_SITE() ((const void *)NULL)
+#endif
+
 #define FA__NAME_BYTES 32
 #define FA__PATH_BYTES 96
 #define FA__TAG_CHUNK 64u // Tags and accounts come in chunks of this many, so that they never move.
@@ -44,6 +51,10 @@ struct fa__tag {
     fa__size own_peak;     // The most of it.
     fa__u64 own_refusals;  // Refused by those.
     fa__u64 own_allocations;
+    fa__size object_charged;  // Of charged: granted to object accounts (objects.h).
+    fa__size object_peak;     // The most of it.
+    fa__size object_bytes[2]; // Pool, heap: in use by this tag alone and in no thread's account, as
+        // a signed number: left behind by threads that are gone.
     fa__size soft; // Lines in bytes; SIZE_MAX: none.
     fa__size hard;
     fa__u32 policy;        // fa_budget_policy.
@@ -61,12 +72,21 @@ struct fa__tag {
 // What one holder uses of one tag. A holder is an arena made by fa_arena_create(), or one of the
 // three arenas of a thread: so no two limits are ever derived from the same lease. Bytes in use are
 // granted - room; others read them as fa__account_publish() or the end of a frame last left them.
+// For pools and the heap they are a signed number (a thread may free what others allocated), and
+// others read granted and room themselves: those are atomic there.
 typedef struct fa__account {
-    size_t room;    // Of what is granted, unused.
-    size_t granted; // Leased from the tag.
-    size_t keep;    // Of the room, what may be kept between frames.
+    union { // Of what is granted, unused.
+        size_t room;
+        fa__size object_room;
+    };
+    union { // Leased from the tag.
+        size_t granted;
+        fa__size object_granted;
+    };
+    size_t keep;    // Of the room, what may be kept between frames; by objects, at any time.
     fa__size held;  // In use by frames that have ended, while more than one is in flight.
     fa__tag *tag;   // NULL until the account is first used.
+    size_t *sum;    // Of object accounts: their thread's sum of granted; NULL: an arena's account.
     fa__size bytes; // Published: in use.
     fa__size peak;  // The most in use, brought up to date before it falls and when it is published.
     fa__size frame_peak; // The most less held; not kept with one frame in flight.
@@ -75,24 +95,24 @@ typedef struct fa__account {
 } fa__account;
 
 // A stretch of an arena charged to one account.
-typedef struct fa__run {
+typedef struct fa__stretch {
     fa__account *account;
     size_t bytes; // Booked so far.
-} fa__run;
+} fa__stretch;
 
 // An arena as the accounts see it: a cursor whose movement is charged to somebody. See meter.h.
 typedef struct fa__meter {
     fa_arena arena; // First, so that a pointer to one is a pointer to the other.
     char *booked;   // The cursor when bytes were last booked.
     char *stop;     // Memory, byte limit, "closed" and "watched" end here; never below the cursor.
-    fa__run *run;   // The present run: top of the log.
-    fa__run *run_guard; // Above this, the log must grow before a tag is pushed.
-    fa__run *run_base;  // First entry of the log. The one before it belongs to nobody.
-    uintptr_t origin;   // Bytes in use = cursor - origin, over all blocks.
-    char *end;          // End of the present block's committed memory.
-    size_t byte_limit;  // Bytes that may be in use; SIZE_MAX: no such limit.
-    bool is_frame;      // Open only while it is its thread's frame.
-    bool is_closed;     // No scope is open: nothing may be allocated.
+    fa__stretch *run;       // The present run: top of the log.
+    fa__stretch *run_guard; // Above this, the log must grow before a tag is pushed.
+    fa__stretch *run_base;  // First entry of the log. The one before it belongs to nobody.
+    uintptr_t origin;       // Bytes in use = cursor - origin, over all blocks.
+    char *end;              // End of the present block's committed memory.
+    size_t byte_limit;      // Bytes that may be in use; SIZE_MAX: no such limit.
+    bool is_frame;          // Open only while it is its thread's frame.
+    bool is_closed;         // No scope is open: nothing may be allocated.
     fa_context *context;
     fa__thread *thread; // NULL for arenas made by fa_arena_create().
 } fa__meter;
@@ -119,17 +139,44 @@ typedef struct fa__tier {
     void (*return_leases)(fa_context *ctx);
     // Reports and frees what is left of the layer in a context. Returns how many things were live.
     size_t (*context_destroy)(fa_context *context);
+    // Bytes of `tag` alone (all tags: UINT32_MAX) that are charged to object accounts but lie
+    // unused in caches: FA__TIER_HEAP speaks of the heap's, every other tier of pools'. Under no
+    // lock.
+    size_t (*idle_bytes)(fa_context *ctx, uint32_t tag);
+    // A quiet period may have passed: gives a bounded part of what has long been unused back.
+    // Called at the end of every eighth decay window, once for all frames in flight, with no lock
+    // held, and not while a thread or the context is taken down.
+    void (*quiet)(fa_context *ctx, fa__thread *thread);
+    // Gives unused memory back until the clock passes `until_ns` (UINT64_MAX: no end); true when
+    // nothing is left to give.
+    bool (*trim)(fa_context *ctx, fa__thread *thread, uint64_t until_ns);
 } fa__tier;
 
-// The arenas of a thread that hold accounts of their own.
+// What a thread holds accounts of its own for: its arenas, and what is freed one by one.
 typedef enum fa__holder {
     FA__HOLDER_FRAME,
     FA__HOLDER_SCRATCH,
     FA__HOLDER_SCRATCH_OTHER,
+    FA__HOLDER_POOL, // Objects of pools: objects.h.
+    FA__HOLDER_HEAP, // Blocks of the heap: objects.h.
     FA__HOLDER_COUNT
 } fa__holder;
 
-typedef enum fa__tier_index { FA__TIER_FRAMES, FA__TIER_ARENAS, FA__TIER_COUNT } fa__tier_index;
+#define FA__ARENA_HOLDERS FA__HOLDER_POOL // Those before are arenas.
+
+// Taken down from the last to the first: arenas begin, because their cleanups may give blocks and
+// objects back to all the others.
+typedef enum fa__tier_index {
+    FA__TIER_SPACE, // The first, so that it is trimmed and taken down after all that lives in it.
+    FA__TIER_POOLS,
+    FA__TIER_TABLES,
+    FA__TIER_BLOCKS,
+    FA__TIER_HEAP,
+    FA__TIER_LIFETIME,
+    FA__TIER_FRAMES,
+    FA__TIER_ARENAS,
+    FA__TIER_COUNT
+} fa__tier_index;
 
 // What is kept of a finished frame: 48 bits of bytes, 16 bits of refusals.
 typedef uint64_t fa__past;
@@ -150,9 +197,15 @@ struct fa__thread {
     fa__u64 epoch;  // The context's epoch this thread has acted on.
     fa__u64 frame_index; // Frames begun.
     fa__meter idle;      // Stands in for a frame when none is open.
-    fa__run idle_runs[FA__RUNS_MIN];
+    fa__stretch idle_runs[FA__RUNS_MIN];
     fa__account *table[FA__TABLE_TAGS]; // Frame accounts of the first tags.
     _Atomic(fa__account *) accounts[FA__HOLDER_COUNT][FA__TAG_CHUNKS];
+
+    uint32_t object_known; // Tags below this have entries in both tables of `object_table`.
+    fa__account *object_table[2][FA__TABLE_TAGS]; // Pool, heap.
+    void *pools;                                  // The pool layer's caches; NULL until first used.
+    void *heap;                                   // The heap's caches; NULL until first used.
+    size_t object_granted[2]; // Pool, heap: granted to all accounts together, as a signed number.
 
     size_t held_bytes;            // Bytes of ended frames whose memory is still valid.
     uint64_t undone_bytes;        // Bytes undone by rewinds and ends of scratch scopes.
@@ -169,7 +222,8 @@ struct fa__thread {
     fa__size peak_bytes;     // The most in use over all tags, by any thread that had this state.
     fa__size own_peak_bytes; // The same by the present thread.
     fa__size frame_budget;
-    fa__u64 allocations;
+    fa__u64 allocations; // In arenas, while they are watched; others are counted by account.
+    fa__u64 frees;       // Of blocks that are counted one by one.
     fa__u64 refusals;
     fa__u32 published_depth;
 
@@ -189,14 +243,24 @@ struct fa_context {
     fa__pages *pages;
     fa__mutex lock; // After the global lock, before the page source's.
     const fa__tier *_Atomic tiers[FA__TIER_COUNT];
-    fa__thread *threads;  // All states, attached or free.
-    uint32_t next_thread; // Id of the next new state.
-    void *arenas;         // The arena layer's list of arenas made by fa_arena_create().
+    fa__u32 wants_quiet;   // Some tier has quiet().
+    fa__thread *threads;   // All states, attached or free.
+    uint32_t next_thread;  // Id of the next new state.
+    void *arenas;          // The arena layer's list of arenas made by fa_arena_create().
+    _Atomic(void *) space; // The slabs' address space: pool/space.h; NULL until first used.
+    _Atomic(void *) pools; // The pool layer's list.
+    _Atomic(void *) heap;  // The heap.
+    void *lifetime;        // The lifetime layer's own. Guarded by lock.
+    void *tables;          // Component arrays and entities, pool/sheet.h. Guarded by lock.
+    void *free_tables;     // Their records, for reuse. Guarded by lock.
+    void *block_tables;    // Tables of movable blocks, pool/handles.c. Guarded by lock.
+    void *adoptions;       // lifetime/adopt.c's table. Guarded by lock.
     void *free_arenas;
     fa__u32 arena_count;
     fa__phases *gone_phases; // Phases of threads that are gone. Guarded by lock.
     uint64_t gone_index;     // Furthest frame of threads that are gone. Guarded by lock.
-    fa__u64 own_allocations; // Counted and refused in arenas that are gone.
+    fa__u64 own_allocations; // Counted and refused in arenas, and by threads, that are gone.
+    fa__u64 own_frees;
     fa__u64 own_refusals;
     fa__size own_live; // Bytes in use in arenas made by fa_arena_create(), as of boundaries.
     fa__size own_peak; // The most of own_live.
@@ -273,7 +337,16 @@ fa__thread *fa__settle(fa_context *ctx);
 // phase.c: adds a thread's phases to those of threads that are gone. Under context->lock.
 void fa__phases_retire_locked(fa__thread *thread);
 
+// objects.c: leaves what a thread's object accounts have in use, or have freed beyond that, to the
+// shared tags, so that the next thread with this state starts from nothing. Everything unused has
+// been given back. Under context->lock.
+void fa__objects_retire_locked(fa__thread *thread);
+
 // context.c ---------------------------------------------------------------------------------------
+
+// All of fa_check, and those that the layout of pools and heap depends on.
+#define FA__CHECKS_ALL ((uint32_t)(FA_CHECK_WATCH | FA_CHECK_BLOCKS | FA_CHECK_SITES))
+#define FA__CHECKS_LAYOUT ((uint32_t)(FA_CHECK_BLOCKS | FA_CHECK_SITES))
 
 // Makes a layer known to the context. Idempotent.
 void fa__tier_register(fa_context *ctx, fa__tier_index index, const fa__tier *tier);
@@ -356,6 +429,9 @@ void fa__lease_note_peak(const fa__account *account);
 
 // Gives back what an account holds beyond its bytes and `keep`.
 void fa__lease_return(fa__account *account, size_t keep);
+
+// Takes bytes of objects off a tag and its parents that belong to no thread's account.
+void fa__lease_uncharge_objects(fa__tag *tag, size_t bytes);
 
 // After bytes of an account fell: shows it, and gives room back at once while more is in use than a
 // line allows.

@@ -13,7 +13,10 @@ typedef struct last_error {
     char tag_path[FA__PATH_BYTES];
     char thread[FA__NAME_BYTES];
     char where[FA__NAME_BYTES];
-    char text[320];
+    const void *ptr;
+    const void *site;
+    uint64_t count;
+    char text[400];
 } last_error;
 
 static FA__THREAD_LOCAL last_error last;
@@ -33,7 +36,10 @@ static fa_report describe(const fa__failure *failure) {
                         .tag = failure->tag,
                         .tag_path = "",
                         .thread = "",
-                        .where = failure->where == NULL ? "" : failure->where};
+                        .where = failure->where == NULL ? "" : failure->where,
+                        .ptr = failure->ptr,
+                        .site = failure->site,
+                        .count = failure->count};
     const fa__thread *thread = ctx == NULL ? NULL : fa__thread_find(ctx);
     if (thread != NULL) {
         report.thread = thread->name;
@@ -48,6 +54,9 @@ static void record(const fa_report *report, int code) {
     copy(last.tag_path, sizeof last.tag_path, report->tag_path);
     copy(last.thread, sizeof last.thread, report->thread);
     copy(last.where, sizeof last.where, report->where);
+    last.ptr = report->ptr;
+    last.site = report->site;
+    last.count = report->count;
     last.is_written = false;
     last.error = (fa_error){.result = report->result,
                             .code = code,
@@ -115,7 +124,10 @@ const fa_error *fa_last_error(void) {
                             .tag_path = last.tag_path,
                             .thread = last.thread,
                             .frame = error->frame,
-                            .where = last.where};
+                            .where = last.where,
+                            .ptr = last.ptr,
+                            .site = last.site,
+                            .count = last.count};
         if (report.info != NULL) {
             fa_report_format(&report, last.text, sizeof last.text);
         } else {

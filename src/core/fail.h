@@ -13,6 +13,9 @@ typedef struct fa__failure {
     size_t limit;
     fa_tag tag;
     const char *where; // Copied.
+    const void *ptr;   // The block concerned; NULL: none.
+    const void *site;  // Where it was allocated; NULL: not known.
+    uint64_t count;    // Blocks that the report speaks of; 0: one or none.
     bool quiet;        // No report and no strict abort: only fa_last_error().
 } fa__failure;
 

@@ -13,7 +13,10 @@
 // budget.h states the margin. Under a soft line a lease ends exactly at the line, so that the
 // allocation that needs more is the one that reports it. Before one thread crosses a line its own
 // unused leases are called back (arena.c), so one thread alone is never refused early.
-#include "meter.h"
+//
+// Objects have no frame at whose end leases go back, so what an account for them may keep unused
+// bounds its leases at all times.
+#include "objects.h"
 
 // Of what is left under a line, and of the line. A thread has that many accounts per tag.
 #define LEASE_SHARE (16u * FA__HOLDER_COUNT)
@@ -26,7 +29,7 @@ static size_t smaller(size_t left, size_t right) {
 }
 
 // What a lease of at least `need` may be under the lines of one tag.
-static size_t tag_allowance(fa__tag *tag, size_t need, size_t want) {
+static size_t tag_allowance(fa__tag *tag, size_t need, size_t want, size_t share) {
     if (fa__load(&tag->nearest_line) == SIZE_MAX) {
         return want;
     }
@@ -36,7 +39,7 @@ static size_t tag_allowance(fa__tag *tag, size_t need, size_t want) {
     size_t allowed = want;
     if (hard != SIZE_MAX) {
         size_t left = hard > charged ? hard - charged : 0;
-        allowed = smaller(allowed, left / LEASE_SHARE / fa__load(&tag->members));
+        allowed = smaller(allowed, left / share / fa__load(&tag->members));
     }
     if (soft != SIZE_MAX && soft > charged) {
         allowed = smaller(allowed, soft - charged);
@@ -45,7 +48,7 @@ static size_t tag_allowance(fa__tag *tag, size_t need, size_t want) {
 }
 
 void fa__lease_update_keep(fa__account *account) {
-    size_t keep = SIZE_MAX;
+    size_t keep = account->sum == NULL ? SIZE_MAX : 2 * FA__OBJECT_LEASE;
     for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
         size_t line = smaller(fa__load(&node->soft), fa__load(&node->hard));
         if (line != SIZE_MAX) {
@@ -162,9 +165,10 @@ fa_result fa__lease_take(fa_context *ctx, fa__account *account, const fa__lease_
                          fa__tag **refused_by) {
     size_t need = wish->need;
     size_t bytes = wish->want > need ? wish->want : need;
+    size_t share = account->sum == NULL ? LEASE_SHARE : KEEP_SHARE;
     fa__lease_update_keep(account);
     for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
-        bytes = tag_allowance(node, need, bytes);
+        bytes = tag_allowance(node, need, bytes, share);
     }
     fa__tag *refused = charge_chain(account->tag, bytes);
     if (refused != NULL && bytes > need) { // Others were faster; what is needed may still fit.
@@ -175,9 +179,16 @@ fa_result fa__lease_take(fa_context *ctx, fa__account *account, const fa__lease_
         *refused_by = refused;
         return FA_ERR_BUDGET;
     }
-    account->granted += bytes;
-    account->room += bytes;
-    fa__account_publish(account);
+    fa__own_add(&account->object_granted, bytes);
+    fa__own_add(&account->object_room, bytes);
+    if (account->sum == NULL) {
+        fa__account_publish(account);
+    } else {
+        *account->sum += bytes;
+        for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
+            fa__raise(&node->object_peak, fa__shared_add(&node->object_charged, bytes) + bytes);
+        }
+    }
     if (fa__load(&account->tag->nearest_line) != SIZE_MAX) {
         report_crossings(ctx, account->tag, wish->requested, bytes);
     }
@@ -191,13 +202,26 @@ void fa__lease_note_peak(const fa__account *account) {
 }
 
 void fa__lease_return(fa__account *account, size_t keep) {
-    if (account->room <= keep) {
+    size_t room = fa__load(&account->object_room);
+    if (room <= keep) {
         return;
     }
-    size_t bytes = account->room - keep;
-    account->granted -= bytes;
-    account->room -= bytes;
+    size_t bytes = room - keep;
+    fa__own_sub(&account->object_granted, bytes);
+    fa__store(&account->object_room, keep);
+    if (account->sum != NULL) {
+        *account->sum -= bytes;
+        fa__lease_uncharge_objects(account->tag, bytes);
+        return;
+    }
     for (fa__tag *node = account->tag; node != NULL; node = node->parent) {
+        tag_uncharge(node, bytes);
+    }
+}
+
+void fa__lease_uncharge_objects(fa__tag *tag, size_t bytes) {
+    for (fa__tag *node = tag; node != NULL; node = node->parent) {
+        fa__shared_sub(&node->object_charged, bytes);
         tag_uncharge(node, bytes);
     }
 }

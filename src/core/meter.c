@@ -24,7 +24,7 @@ void fa__meter_refresh(fa__meter *meter) {
 }
 
 // Takes bytes off the top run.
-static void shorten(fa__run *run, size_t bytes) {
+static void shorten(fa__stretch *run, size_t bytes) {
     fa__account_note_peaks(run->account);
     run->bytes -= bytes;
     run->account->room += bytes;
@@ -56,7 +56,7 @@ void fa__meter_unwind(fa__meter *meter, size_t used) {
     meter->run->account = current;
 }
 
-void fa__meter_set_runs(fa__meter *meter, fa__run *runs, size_t count, fa__account *account) {
+void fa__meter_set_runs(fa__meter *meter, fa__stretch *runs, size_t count, fa__account *account) {
     runs[1].account = account;
     meter->run_base = runs + 1;
     meter->run = meter->run_base;
@@ -72,7 +72,7 @@ fa_result fa__meter_reserve_runs(fa__meter *meter) {
     size_t used = (size_t)(meter->run - meter->run_base) + 2;
     size_t capacity = 2 * (used + FA__RUNS_SPARE);
     fa__denial denial = FA__DENIED_BY_BACKEND;
-    fa__run *runs = fa__meta_alloc(meter->context->pages, capacity * sizeof *runs, &denial);
+    fa__stretch *runs = fa__meta_alloc(meter->context->pages, capacity * sizeof *runs, &denial);
     if (runs == NULL) {
         return denial == FA__DENIED_BY_LIMIT ? FA_ERR_LIMIT : FA_ERR_OUT_OF_MEMORY;
     }

@@ -47,7 +47,7 @@ static inline void fa__meter_arm(fa__meter *meter) {
 static inline void fa__meter_switch(fa__meter *meter, fa__account *account) {
     char *cursor = meter->arena.cursor;
     char *stop = meter->stop;
-    fa__run *run = meter->run;
+    fa__stretch *run = meter->run;
     size_t bytes = (size_t)(cursor - meter->booked);
     meter->booked = cursor;
     run->account->room -= bytes;
@@ -65,7 +65,7 @@ static inline void fa__meter_switch(fa__meter *meter, fa__account *account) {
 }
 
 // Starts an empty log of `count` zeroed entries, charged to `account`.
-void fa__meter_set_runs(fa__meter *meter, fa__run *runs, size_t count, fa__account *account);
+void fa__meter_set_runs(fa__meter *meter, fa__stretch *runs, size_t count, fa__account *account);
 
 // Makes sure that the log stands below its guard. FA_ERR_OUT_OF_MEMORY or FA_ERR_LIMIT, nothing
 // having changed.
@@ -78,7 +78,7 @@ void fa__meter_refresh(fa__meter *meter);
 // Takes back all bytes of a meter whose log is a single run. Booked bytes go back to the account;
 // the rest never came off it. The caller moves the cursor.
 static inline void fa__meter_unbook_only(fa__meter *meter) {
-    fa__run *run = meter->run_base;
+    fa__stretch *run = meter->run_base;
     fa__account *account = run->account;
     size_t booked = run->bytes;
     size_t bytes = booked + (size_t)(meter->arena.cursor - meter->booked);

@@ -107,6 +107,20 @@ void fa__pages_release(fa__pages *pages, char *ptr, size_t size, size_t committe
     fa__shared_sub(&pages->committed, committed);
 }
 
+char *fa__pages_resize(fa__pages *pages, char *ptr, size_t old_size, size_t new_size) {
+    size_t more = new_size - old_size;
+    if (pages->backend.resize == NULL || !charge_commit(pages, more)) {
+        return NULL;
+    }
+    char *moved = pages->backend.resize(pages->backend.self, ptr, old_size, new_size);
+    if (moved == NULL) {
+        fa__shared_sub(&pages->committed, more);
+        return NULL;
+    }
+    fa__shared_add(&pages->reserved, more);
+    return moved;
+}
+
 // Reserves and commits in one: NULL and nothing held when either is refused.
 static char *obtain(fa__pages *pages, size_t size, size_t align, fa__denial *denial) {
     bool at_once = pages->backend.commit == NULL; // Then reserving is what takes the memory.

@@ -48,6 +48,10 @@ bool fa__pages_commit(fa__pages *pages, char *ptr, size_t size, fa__denial *deni
 void fa__pages_decommit(fa__pages *pages, char *ptr, size_t size);
 void fa__pages_release(fa__pages *pages, char *ptr, size_t size, size_t committed);
 
+// Makes a whole reservation longer that is committed from end to end; its pages may move. NULL,
+// with nothing changed, when the backend cannot or a limit refuses.
+char *fa__pages_resize(fa__pages *pages, char *ptr, size_t old_size, size_t new_size);
+
 // True when ranges can be reserved first and committed later.
 static inline bool fa__pages_can_commit(const fa__pages *pages) {
     return pages->backend.commit != NULL;

@@ -198,6 +198,9 @@ fa__account *fa__account_get(fa__thread *thread, fa__holder holder, fa_tag tag, 
         fa__store_release(&thread->accounts[holder][tag.id / FA__TAG_CHUNK], chunk);
         account = &chunk[tag.id % FA__TAG_CHUNK];
     }
+    if (holder >= FA__ARENA_HOLDERS) {
+        account->sum = &thread->object_granted[holder == FA__HOLDER_HEAP];
+    }
     // Others take the tag from the account's position, never from here.
     account->tag = shared;
     return account;
@@ -221,9 +224,9 @@ static fa_result learn_tags(fa__thread *thread) {
 
 void fa__accounts_publish(fa__thread *thread) {
     uint32_t count = fa_tag_count(thread->context);
-    for (uint32_t i = 0; i < count * FA__HOLDER_COUNT; i++) {
-        fa__holder holder = (fa__holder)(i % FA__HOLDER_COUNT);
-        fa__account *account = fa__account_at(thread, holder, i / FA__HOLDER_COUNT);
+    for (uint32_t i = 0; i < count * FA__ARENA_HOLDERS; i++) {
+        fa__holder holder = (fa__holder)(i % FA__ARENA_HOLDERS);
+        fa__account *account = fa__account_at(thread, holder, i / FA__ARENA_HOLDERS);
         if (account != NULL && account->tag != NULL) {
             fa__account_publish(account);
         }

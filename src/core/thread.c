@@ -245,7 +245,7 @@ fa__thread *fa__settle(fa_context *ctx) {
     fa__thread *thread = fa__thread_find(ctx);
     for (size_t i = 0; i < FA__TIER_COUNT; i++) {
         const fa__tier *tier = fa__load_acquire(&ctx->tiers[i]);
-        if (tier != NULL) {
+        if (tier != NULL && tier->settle != NULL) {
             tier->settle(ctx, thread);
         }
     }
@@ -293,10 +293,13 @@ void fa__thread_retire(fa__thread *thread) {
     thread->undone_bytes = 0;
     thread->budget = (fa_thread_budget){0};
     fa__phases_retire_locked(thread);
+    fa__objects_retire_locked(thread);
     fa__store(&thread->own_peak_bytes, 0);
     fa__shared_add(&ctx->own_allocations, fa__load(&thread->allocations));
     fa__shared_add(&ctx->own_refusals, fa__load(&thread->refusals));
+    fa__shared_add(&ctx->own_frees, fa__load(&thread->frees));
     fa__store(&thread->allocations, 0);
+    fa__store(&thread->frees, 0);
     fa__store(&thread->refusals, 0);
     fa__store(&thread->total_bytes, 0);
     fa__store(&thread->frame_budget, 0);

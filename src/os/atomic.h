@@ -37,6 +37,18 @@ typedef _Atomic(uint32_t) fa__u32;
     atomic_compare_exchange_weak_explicit((ptr), (expected), (value), memory_order_relaxed,        \
                                           memory_order_relaxed)
 
+// Replaces `expected` by `value`, in one try that fails only when something else is there.
+static inline bool fa__swap_once(fa__u32 *target, uint32_t expected, uint32_t value) {
+    return atomic_compare_exchange_strong_explicit(target, &expected, value, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+// For loops, on a word that says who may touch what: what was written before it is seen by whoever
+// finds the new value.
+#define fa__swap(ptr, expected, value)                                                             \
+    atomic_compare_exchange_weak_explicit((ptr), (expected), (value), memory_order_acq_rel,        \
+                                          memory_order_acquire)
+
 // Raises a maximum that many threads write.
 static inline void fa__raise(fa__size *maximum, size_t value) {
     size_t present = fa__load(maximum);

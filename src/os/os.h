@@ -26,6 +26,11 @@ void fa__os_decommit(void *ptr, size_t size);
 // Gives a whole reservation back: exactly the `ptr` and `size` of one fa__os_reserve().
 void fa__os_release(void *ptr, size_t size);
 
+// Makes a whole reservation, committed from end to end, `new_size` bytes long, moving its pages to
+// other addresses if need be. Returns where it is, committed from end to end, what was added being
+// zeroed; NULL with nothing changed where the system cannot.
+void *fa__os_resize(void *ptr, size_t old_size, size_t new_size);
+
 // Advises that a part of a reservation will be used densely. A hint, no effect where unsupported.
 void fa__os_advise_huge(void *ptr, size_t size);
 

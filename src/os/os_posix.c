@@ -148,6 +148,19 @@ void fa__os_release(void *ptr, size_t size) {
     }
 }
 
+void *fa__os_resize(void *ptr, size_t old_size, size_t new_size) {
+#if defined(__linux__)
+    // Fails for a range of several mappings, of which nothing is moved then.
+    void *moved = mremap(ptr, old_size, new_size, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? NULL : moved;
+#else
+    (void)ptr;
+    (void)old_size;
+    (void)new_size;
+    return NULL;
+#endif
+}
+
 void fa__os_advise_huge(void *ptr, size_t size) {
 #if defined(MADV_HUGEPAGE)
     (void)madvise(ptr, size, MADV_HUGEPAGE);

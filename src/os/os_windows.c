@@ -108,6 +108,13 @@ void fa__os_release(void *ptr, size_t size) {
     VirtualFree(ptr, 0, MEM_RELEASE);
 }
 
+void *fa__os_resize(void *ptr, size_t old_size, size_t new_size) {
+    (void)ptr;
+    (void)old_size;
+    (void)new_size;
+    return NULL; // Reserved addresses cannot be moved here.
+}
+
 void fa__os_advise_huge(void *ptr, size_t size) {
     // Large pages must be asked for when reserving, and need a privilege that few programs have.
     (void)ptr;

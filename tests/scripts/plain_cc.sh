@@ -39,8 +39,10 @@ int main(void) {
     }
     fa_arena *frame = fa_frame_begin(ctx);
     int *numbers = fa_arena_array(frame, int, 100);
-    printf("%zu %zu %zu %zu %zu %zu %zu %d\n", sizeof(fa_arena), sizeof(fa_config), sizeof(fa_stats),
-           sizeof(fa_mark), sizeof(fa_scratch), sizeof(fa_error), fa_arena_used(frame), numbers[99]);
+    printf("%zu %zu %zu %zu %zu %zu %zu %d\n", sizeof(fa_arena), sizeof(fa_config),
+           sizeof(fa_stats),
+           sizeof(fa_mark), sizeof(fa_scratch), sizeof(fa_error), fa_arena_used(frame),
+           numbers[99]);
     fa_frame_end(frame);
     return fa_context_destroy(ctx) == FA_OK ? 0 : 1;
 }
@@ -49,8 +51,8 @@ for compiler in gcc clang; do
     build_and_run() {
         name=$1
         shift
-        "$compiler" -std=c17 -I"$ROOT/include" "$@" "$WORK/layout.c" "$WORK/$compiler"/*.o -pthread \
-            -o "$WORK/$name" && "$WORK/$name" >"$WORK/$name.txt"
+        "$compiler" -std=c17 -I"$ROOT/include" "$@" "$WORK/layout.c" "$WORK/$compiler"/*.o \
+            -pthread -o "$WORK/$name" && "$WORK/$name" >"$WORK/$name.txt"
     }
     check "a release program with the release library, $compiler" build_and_run release -O2 -DNDEBUG
     check "a debug program with the release library, $compiler" \

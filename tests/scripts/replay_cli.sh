@@ -47,7 +47,7 @@ ends "the version is the library's" 0 "framealloc $version" "$program" --version
 ends "help lists the commands" 0 "replay" "$program" help
 prints "explain" "exit status: 0 done, 1 done and failed, 2"
 ends "a command has help of its own" 0 "--frames A-B" "$program" help replay
-prints "--allocator NAMES" "malloc" "framealloc" "none"
+prints "--allocator NAMES" "--compare" "glibc" "framealloc" "mimalloc" "jemalloc" "tcmalloc" "none"
 ends "no command is refused" 2 "usage: framealloc COMMAND" "$program"
 ends "an unknown command is refused" 2 "there is no command 'reply'" "$program" reply
 ends "output that cannot be written is a failure" 1 "could not be written" \
@@ -87,8 +87,8 @@ f 3 0
 F
 END
 ends "plain text replays" 0 "frames       0 to 3 of 4 recorded" "$program" replay "$WORK/small"
-prints "operations   7 by 2 threads" "objects      3: 1 living on, 2 freed in the frame" \
-    "steady: frames 2 to 3, 1 operations"
+prints "operations   7 by 2 threads" "objects      3: 1 in frames, 1 in scratch scopes," \
+    "0 in 0 pools by size, 1 in the heap" "steady: frames 2 to 3, 1 operations"
 if grep -q '\[' "$WORK/out"; then
     not_ok "no progress bar off a terminal" "there is one"
 else
@@ -98,14 +98,63 @@ ends "a range of frames" 0 "frames       1 to 2 of 4 recorded" \
     "$program" replay "$WORK/small" --frames 1-2
 prints "load: 1 blocks that live when frame 1 begins"
 ends "one frame" 0 "steady: none" "$program" replay --frames=3 "$WORK/small"
-ends "one allocator" 0 "malloc" "$program" replay "$WORK/small" --allocator malloc
+ends "one allocator" 0 "glibc" "$program" replay "$WORK/small" --allocator malloc
 if grep -q ' ratio' "$WORK/out"; then
     not_ok "one allocator has no ratio" "there is one"
 else
     ok "one allocator has no ratio"
 fi
-ends "allocators in the order asked for" 0 "  framealloc   ratio      malloc" \
+ends "allocators in the order asked for" 0 "  framealloc   ratio       glibc" \
     "$program" replay "$WORK/small" --allocator framealloc,malloc
+
+# Those of other libraries, where they are installed.
+"$program" replay --help >"$WORK/help"
+here=""
+for name in mimalloc jemalloc tcmalloc; do
+    if grep -q "  $name .*(not installed here)" "$WORK/help"; then
+        skip "$name" "it is not installed here"
+        ends "$name that is not installed is refused" 2 "not installed here: '$name'; there are" \
+            "$program" replay "$WORK/small" --allocator "$name"
+        continue
+    fi
+    here="$here $name"
+    ends "$name replays and verifies" 0 " $name" \
+        "$program" replay "$ROOT/data/supertux.fatrace.zst" --repeat 1 --allocator "$name"
+done
+# What the linker of this machine knows is found.
+for library in mimalloc.so.2 jemalloc.so.2 tcmalloc_minimal.so.4; do
+    name=${library%%.*}
+    name=${name%_minimal}
+    if has ldconfig && ldconfig -p | grep -qF "lib$library"; then
+        case $here in
+        *" $name"*) ok "$name is found" ;;
+        *) not_ok "$name is found" "lib$library is installed, but it is not offered" ;;
+        esac
+    fi
+done
+
+ends "a comparison" 0 "whole replay      steady frame        peak memory    system      page" \
+    "$program" replay "$ROOT/data/supertux.fatrace.zst" --compare --repeat 3
+for name in framealloc glibc $here none; do
+    row=$(grep -E "^$name( [0-9.]+)? +[0-9.]+ [mu]?s " "$WORK/out" | awk '{ print NF }')
+    if [ -n "$row" ]; then
+        ok "the comparison has a line for $name"
+    else
+        not_ok "the comparison has a line for $name" "it has not"
+    fi
+done
+if [ "$(awk 'length($0) > 100' "$WORK/out" | wc -l)" = 0 ]; then
+    ok "the comparison fits 100 columns"
+else
+    not_ok "the comparison fits 100 columns" "it does not"
+fi
+ends "a comparison of two" 0 "ratio: to framealloc" \
+    "$program" replay "$WORK/small" --compare --allocator framealloc,none
+if grep -q '^glibc' "$WORK/out"; then
+    not_ok "a comparison of two has only those" "glibc is there too"
+else
+    ok "a comparison of two has only those"
+fi
 ends "a pipe" 0 "frames       0 to 3" sh -c "cat '$WORK/small' | '$program' replay /dev/stdin"
 
 ends "JSON" 0 '"framealloc-replay"' "$program" replay "$WORK/small" --json --repeat 2
@@ -115,8 +164,8 @@ elif python3 - "$WORK/out" <<'END'; then
 import json, sys
 result = json.load(open(sys.argv[1]))
 names = [a["name"] for a in result["allocators"]]
-assert result["version"] == 1 and result["ok"] is True
-assert names == ["malloc", "framealloc", "none"], names
+assert result["version"] == 2 and result["ok"] is True
+assert names == ["glibc", "framealloc", "none"], names
 assert all(len(a["runs"]) == 2 and a["ok"] for a in result["allocators"])
 END
     ok "JSON parses"
@@ -138,8 +187,8 @@ ends "two files" 2 "one FILE at a time" "$program" replay "$WORK/small" "$WORK/s
 ends "an unknown option" 2 "unknown option '--fast'" "$program" replay "$WORK/small" --fast
 ends "an option without its value" 2 "the option '--frames' needs a value" \
     "$program" replay "$WORK/small" --frames
-ends "an unknown allocator" 2 "there is no allocator 'jemalloc'" \
-    "$program" replay "$WORK/small" --allocator malloc,jemalloc
+ends "an unknown allocator" 2 "there is no allocator 'jemallox'; there are glibc, framealloc, " \
+    "$program" replay "$WORK/small" --allocator malloc,jemallox
 ends "an empty allocator" 2 "there is no allocator ''" \
     "$program" replay "$WORK/small" --allocator malloc,
 for range in 2-1 x 1- -1 1-2-3 99999999999 ''; do
@@ -192,7 +241,7 @@ printf 'framealloc-trace 1\ns 0 ?\na 1 900000000 0 0 0\nf 1 0\nF\n' >"$WORK/big"
 if sh -c "ulimit -v 500000 && '$program' --version" >/dev/null 2>&1; then
     ends "an allocator that refuses is a failure" 1 "returned NULL for block 1 of 900000000 bytes" \
         sh -c "ulimit -v 500000 && '$program' replay '$WORK/big' --allocator malloc"
-    prints "FAILED malloc: verified pass: frame 0: "
+    prints "FAILED glibc: verified pass: frame 0: "
 else
     skip "an allocator that refuses is a failure" "the program needs more address space here"
 fi

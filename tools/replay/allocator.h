@@ -1,5 +1,6 @@
 /// @file allocator.h
-/// What a replay needs of an allocator. Each allocator_<name>.c defines one.
+/// What a replay needs of an allocator. Each allocator_<name>.c defines one, allocator_foreign.c
+/// those that are a malloc of some library.
 ///
 /// A replay must cost the same around every allocator, and a call through a pointer costs about as
 /// much as the allocation it would hide. So the timed loop is written once, in loop.h, and compiled
@@ -53,7 +54,14 @@ typedef struct allocator {
     const char *name;    ///< What --allocator calls it.
     const char *summary; ///< What it is, in a line.
     bool is_reference;   ///< It shows what the replay itself costs: its memory says nothing.
+    bool aligns_less;    ///< Blocks below 16 bytes begin at a multiple of the largest power of two
+                         ///< in their size, as C allows; otherwise at one of 16.
 
+    /// Loads its library into this process, for good; what that costs is not measured. False with
+    /// the reason in `error` when it cannot be had. NULL: there is nothing to load.
+    bool (*load)(char *error, size_t error_size);
+    /// The version of what was loaded; "" when it is not known.
+    const char *(*version)(void);
     /// Prepares a replay of session->plan. False with the reason in `error`.
     bool (*open)(replay_session *session, char *error, size_t error_size);
     /// Ends it. False with the reason in `error` when something was left behind.
@@ -76,12 +84,22 @@ typedef struct allocator {
     void (*free)(replay_session *session, void *frame, const plan_op *op, void *ptr);
 } allocator;
 
-extern const allocator allocator_malloc;
+extern const allocator allocator_glibc;
 extern const allocator allocator_framealloc;
+extern const allocator allocator_mimalloc;
+extern const allocator allocator_jemalloc;
+extern const allocator allocator_tcmalloc;
 extern const allocator allocator_none;
 
-/// All of them, in the order they are shown; NULL beyond the last.
+/// All of them, in the order they are shown, those that are not installed included; NULL beyond the
+/// last.
 const allocator *allocator_at(size_t index);
 
-/// The one of this name, or NULL.
+/// The one of this name, or NULL. "malloc" is another name for glibc.
 const allocator *allocator_find(const char *name, size_t length);
+
+/// Whether it can be used here. Found out in a child process, once.
+bool allocator_is_here(const allocator *a);
+
+/// The names of those that can be used here, separated by ", ".
+void allocator_names(char *text, size_t size);

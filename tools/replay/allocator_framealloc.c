@@ -1,21 +1,26 @@
-// Blocks freed in the frame that made them from framealloc's frames: they are not freed, their
-// memory goes with the frame. Large ones freed in stack order each from a scratch scope of its own.
-// Blocks that live on from malloc.
+// Every block from the tier that its intent names (objects.h): frame objects from the frame, they
+// are not freed, their memory goes with it; scoped ones each from a scratch scope of its own;
+// pooled ones from a typed pool for each size; everything else from the heap.
 //
-//   session->state: the context        session->extra: the open scopes, the newest last
+//   session->state: the context        session->extra: the pools, and the open scopes, the newest
+//                                                      last
 
 #define _GNU_SOURCE 1
 
-#include "malloc_tier.h"
+#include "allocator.h"
 
 #include <framealloc/framealloc.h>
+#include <framealloc/heap.h>
+#include <framealloc/pool.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
-typedef struct open_scopes {
+typedef struct tiers {
+    fa_pool *pools[OBJECT_POOLS];
     uint32_t depth;
     fa_scratch scopes[];
-} open_scopes;
+} tiers;
 
 static inline void *tier_frame_begin(replay_session *session) {
     return fa_frame_begin(session->state);
@@ -53,7 +58,7 @@ static inline void tier_free_frame(replay_session *session, void *frame, const p
 
 // Opens a scope; NULL when there is none to be had.
 static inline fa_arena *scope_open(replay_session *session) {
-    open_scopes *open = session->extra;
+    tiers *open = session->extra;
     fa_scratch scope = fa_scratch_begin(session->state, NULL, 0);
     if (scope.arena != NULL) {
         open->scopes[open->depth++] = scope;
@@ -81,11 +86,62 @@ static inline void tier_free_scoped(replay_session *session, void *frame, const 
     (void)frame;
     (void)op;
     (void)ptr;
-    open_scopes *open = session->extra;
+    tiers *open = session->extra;
     fa_scratch_end(open->scopes[--open->depth]);
 }
 
+static inline void *tier_alloc_pooled(replay_session *session, void *frame, const plan_op *op) {
+    (void)frame;
+    const tiers *t = session->extra;
+    return fa_pool_alloc(t->pools[op->pool]);
+}
+
+static inline void tier_free_pooled(replay_session *session, void *frame, const plan_op *op,
+                                    void *ptr) {
+    (void)frame;
+    const tiers *t = session->extra;
+    fa_pool_free(t->pools[op->pool], ptr);
+}
+
+static inline void *tier_alloc_heap(replay_session *session, void *frame, const plan_op *op) {
+    (void)frame;
+    return fa_heap_alloc(session->state, op->size);
+}
+
+static inline void *tier_alloc_heap_aligned(replay_session *session, void *frame,
+                                            const plan_op *op) {
+    (void)frame;
+    return fa_heap_alloc_aligned(session->state, op->size, (size_t)1 << op->align_log2);
+}
+
+static inline void *tier_resize_heap(replay_session *session, void *frame, const plan_op *op,
+                                     void *ptr, size_t old_size) {
+    (void)frame;
+    (void)old_size;
+    return fa_heap_realloc(session->state, ptr, op->size);
+}
+
+static inline void tier_free_heap(replay_session *session, void *frame, const plan_op *op,
+                                  void *ptr) {
+    (void)frame;
+    (void)op;
+    fa_heap_free(session->state, ptr);
+}
+
 #include "loop.h"
+
+static bool make_pools(replay_session *session) {
+    tiers *t = session->extra;
+    for (uint32_t i = 0; i < session->plan->pool_count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%u bytes", (unsigned)session->plan->pool_bytes[i]);
+        fa_pool_desc desc = {.name = name, .size = session->plan->pool_bytes[i]};
+        if (fa_pool_create(session->state, &desc, &t->pools[i]) != FA_OK) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static bool framealloc_open(replay_session *session, char *error, size_t error_size) {
     fa_context *ctx = NULL;
@@ -93,19 +149,31 @@ static bool framealloc_open(replay_session *session, char *error, size_t error_s
         snprintf(error, error_size, "no context could be made: %s", fa_last_error()->text);
         return false;
     }
-    size_t size = sizeof(open_scopes) + session->plan->scope_depth * sizeof(fa_scratch);
+    size_t size = sizeof(tiers) + session->plan->scope_depth * sizeof(fa_scratch);
     session->state = ctx;
     session->extra = calloc(1, size);
     if (session->extra == NULL) {
         snprintf(error, error_size, "there is not enough memory");
-        fa_context_destroy(ctx);
-        return false;
+    } else if (make_pools(session)) {
+        return true;
+    } else {
+        snprintf(error, error_size, "no pool could be made: %s", fa_last_error()->text);
     }
-    return true;
+    free(session->extra);
+    fa_context_destroy(ctx);
+    return false;
 }
 
+// What is live at the end is a mistake of the replay, and reported by pools and context.
 static bool framealloc_close(replay_session *session, char *error, size_t error_size) {
-    fa_result result = fa_context_destroy(session->state);
+    tiers *t = session->extra;
+    fa_result result = FA_OK;
+    for (uint32_t i = 0; i < session->plan->pool_count; i++) {
+        fa_result ended = fa_pool_destroy(t->pools[i]);
+        result = result == FA_OK ? ended : result;
+    }
+    fa_result ended = fa_context_destroy(session->state);
+    result = result == FA_OK ? ended : result;
     free(session->extra);
     if (result != FA_OK) {
         snprintf(error, error_size, "the context reports at its end: %s",
@@ -123,7 +191,8 @@ static void framealloc_account(replay_session *session, replay_account *out) {
 
 const allocator allocator_framealloc = {
     .name = "framealloc",
-    .summary = "framealloc's frames and scratch scopes, malloc for blocks that live on",
+    .summary = "framealloc: frames, scratch scopes, pools by size, the heap",
+    .version = fa_version,
     .open = framealloc_open,
     .close = framealloc_close,
     .account = framealloc_account,

@@ -39,13 +39,18 @@ static inline void *tier_alloc_frame_aligned(replay_session *session, void *fram
     return place_of(session, op);
 }
 
-static inline void *tier_alloc_lasting(replay_session *session, void *frame, const plan_op *op) {
+static inline void *tier_alloc_pooled(replay_session *session, void *frame, const plan_op *op) {
     (void)frame;
     return place_of(session, op);
 }
 
-static inline void *tier_alloc_lasting_aligned(replay_session *session, void *frame,
-                                               const plan_op *op) {
+static inline void *tier_alloc_heap(replay_session *session, void *frame, const plan_op *op) {
+    (void)frame;
+    return place_of(session, op);
+}
+
+static inline void *tier_alloc_heap_aligned(replay_session *session, void *frame,
+                                            const plan_op *op) {
     (void)frame;
     return place_of(session, op);
 }
@@ -59,8 +64,8 @@ static inline void *tier_resize_frame(replay_session *session, void *frame, cons
     return ptr;
 }
 
-static inline void *tier_resize_lasting(replay_session *session, void *frame, const plan_op *op,
-                                        void *ptr, size_t old_size) {
+static inline void *tier_resize_heap(replay_session *session, void *frame, const plan_op *op,
+                                     void *ptr, size_t old_size) {
     return tier_resize_frame(session, frame, op, ptr, old_size);
 }
 
@@ -72,26 +77,28 @@ static inline void tier_free_frame(replay_session *session, void *frame, const p
     (void)ptr;
 }
 
-static inline void tier_free_lasting(replay_session *session, void *frame, const plan_op *op,
-                                     void *ptr) {
-    (void)session;
-    (void)frame;
-    (void)op;
-    (void)ptr;
+static inline void tier_free_pooled(replay_session *session, void *frame, const plan_op *op,
+                                    void *ptr) {
+    tier_free_frame(session, frame, op, ptr);
+}
+
+static inline void tier_free_heap(replay_session *session, void *frame, const plan_op *op,
+                                  void *ptr) {
+    tier_free_frame(session, frame, op, ptr);
 }
 
 static inline void *tier_alloc_scoped(replay_session *session, void *frame, const plan_op *op) {
-    return tier_alloc_lasting(session, frame, op);
+    return tier_alloc_heap(session, frame, op);
 }
 
 static inline void *tier_alloc_scoped_aligned(replay_session *session, void *frame,
                                               const plan_op *op) {
-    return tier_alloc_lasting_aligned(session, frame, op);
+    return tier_alloc_heap_aligned(session, frame, op);
 }
 
 static inline void tier_free_scoped(replay_session *session, void *frame, const plan_op *op,
                                     void *ptr) {
-    tier_free_lasting(session, frame, op, ptr);
+    tier_free_heap(session, frame, op, ptr);
 }
 
 #include "loop.h"
@@ -151,10 +158,15 @@ static bool none_close(replay_session *session, char *error, size_t error_size) 
     return true;
 }
 
+static const char *no_version(void) {
+    return "";
+}
+
 const allocator allocator_none = {
     .name = "none",
     .summary = "no allocator: every block has a place fixed beforehand",
     .is_reference = true,
+    .version = no_version,
     .open = none_open,
     .close = none_close,
     .run_timed = loop_timed,

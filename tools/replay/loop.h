@@ -9,7 +9,8 @@
 ///     void *tier_resize_frame(replay_session *, void *frame, const plan_op *, void *, size_t old)
 ///     void tier_free_frame(replay_session *, void *frame, const plan_op *, void *)
 ///
-/// and the same with _lasting and, without a resize, with _scoped: objects.h says what each is for.
+/// and the same with _heap; without a resize, with _scoped; without a resize and alignment, with
+/// _pooled. objects.h says what each is for.
 /// Blocks begin at a multiple of 16, those of the _aligned ones at one of 1 << op->align_log2.
 /// Afterwards that file puts the loop_ functions into its `allocator`.
 ///
@@ -69,15 +70,18 @@ static inline void *loop_make(replay_session *session, void *frame, const plan_o
         return tier_alloc_scoped(session, frame, op);
     case PLAN_ALLOC_SCOPED_ALIGNED:
         return tier_alloc_scoped_aligned(session, frame, op);
-    case PLAN_ALLOC_LASTING:
-        return tier_alloc_lasting(session, frame, op);
-    case PLAN_ALLOC_LASTING_ALIGNED:
-        return tier_alloc_lasting_aligned(session, frame, op);
+    case PLAN_ALLOC_POOLED:
+        return tier_alloc_pooled(session, frame, op);
+    case PLAN_ALLOC_HEAP:
+        return tier_alloc_heap(session, frame, op);
+    case PLAN_ALLOC_HEAP_ALIGNED:
+        return tier_alloc_heap_aligned(session, frame, op);
     case PLAN_RESIZE_FRAME:
-    case PLAN_RESIZE_LASTING:
+    case PLAN_RESIZE_HEAP:
     case PLAN_FREE_FRAME:
     case PLAN_FREE_SCOPED:
-    case PLAN_FREE_LASTING:
+    case PLAN_FREE_POOLED:
+    case PLAN_FREE_HEAP:
         break;
     }
     return NULL;
@@ -88,8 +92,10 @@ static inline void loop_drop(replay_session *session, void *frame, const plan_op
         tier_free_frame(session, frame, op, ptr);
     } else if (op->kind == PLAN_FREE_SCOPED) {
         tier_free_scoped(session, frame, op, ptr);
+    } else if (op->kind == PLAN_FREE_POOLED) {
+        tier_free_pooled(session, frame, op, ptr);
     } else {
-        tier_free_lasting(session, frame, op, ptr);
+        tier_free_heap(session, frame, op, ptr);
     }
 }
 
@@ -98,7 +104,7 @@ static inline void *loop_change(replay_session *session, void *frame, const plan
     if (op->kind == PLAN_RESIZE_FRAME) {
         return tier_resize_frame(session, frame, op, ptr, old_size);
     }
-    return tier_resize_lasting(session, frame, op, ptr, old_size);
+    return tier_resize_heap(session, frame, op, ptr, old_size);
 }
 
 static inline replay_status loop_step(replay_session *session, void *frame, replay_slot *slot,

@@ -31,6 +31,7 @@ typedef struct shared_pass {
     memory_usage before;
     memory_usage after;
     replay_account account;
+    char version[32];
     char error[256];
     uint64_t stamps[]; // section_count + 1
 } shared_pass;
@@ -76,6 +77,15 @@ static replay_slot *slots_make(uint32_t count) {
     return slots;
 }
 
+// Loads the allocator's library, if it has one.
+static bool allocator_load(const allocator *a, shared_pass *shared) {
+    if (a->load != NULL && !a->load(shared->error, sizeof shared->error)) {
+        return false;
+    }
+    snprintf(shared->version, sizeof shared->version, "%s", a->version());
+    return true;
+}
+
 // In the child: a timed or counted pass.
 static int replay_main(void *arg) {
     pass *work = arg;
@@ -87,6 +97,9 @@ static int replay_main(void *arg) {
         return 1;
     }
     touch_plan(work->plan);
+    if (!allocator_load(work->allocator, shared)) {
+        return 1;
+    }
     shared->memory_known = memory_usage_get(&shared->before);
     if (!work->allocator->open(&session, shared->error, sizeof shared->error)) {
         return 1;
@@ -253,6 +266,7 @@ static void collect_run(const pass *work, allocator_figures *figures, uint64_t *
     run->peak_bytes = difference(shared->after.peak_bytes, shared->before.resident_bytes);
     run->final_bytes = difference(shared->after.resident_bytes, shared->before.resident_bytes);
     run->account = shared->account;
+    snprintf(figures->version, sizeof figures->version, "%s", shared->version);
     figures->run_count++;
 }
 
@@ -337,7 +351,8 @@ static void run_passes(const measure_request *request, measure_result *out, pass
     work->is_timed = true;
     for (uint32_t repeat = 0; repeat < request->repeat; repeat++) {
         for (uint32_t i = 0; i < out->count; i++) {
-            allocator_figures *figures = &out->figures[i];
+            uint32_t at = repeat % 2 == 0 ? i : out->count - 1 - i;
+            allocator_figures *figures = &out->figures[at];
             work->allocator = figures->allocator;
             snprintf(label, sizeof label, "%s: run %u of %u", figures->allocator->name,
                      (unsigned)repeat + 1, (unsigned)request->repeat);

@@ -2,8 +2,9 @@
 /// Runs the passes of a replay, each in a process of its own, and collects the figures.
 ///
 /// For each allocator: one verified pass, one counted pass (system calls, page faults), and
-/// `repeat` timed passes. The timed passes of the allocators take turns, so that a change of the
-/// machine's speed meets all of them.
+/// `repeat` timed passes. The timed passes of the allocators take turns, every other round
+/// backwards, so that a change of the machine's speed meets all of them, and figures of one round
+/// can be compared as pairs.
 #pragma once
 
 #include "../common/progress.h"
@@ -43,6 +44,7 @@ typedef struct allocator_figures {
     const allocator *allocator;
     bool ok;                         ///< False: a pass failed.
     char error[320];                 ///< Which and why.
+    char version[32];                ///< Of the allocator; "" when it is not known.
     uint32_t run_count;              ///< Timed passes.
     run_figures *runs;               ///< Each of them.
     uint64_t *section_min_ns;        ///< For each section the fastest of all runs.

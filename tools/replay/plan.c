@@ -78,7 +78,8 @@ static void add_op(builder *b, plan_kind kind, const trace_object *o, const trac
                                       .size = is_free ? 0 : o->size,
                                       .block = event->block,
                                       .kind = (uint8_t)kind,
-                                      .align_log2 = event->align_log2};
+                                      .align_log2 = event->align_log2,
+                                      .pool = o->pool};
 }
 
 // A block of 0 bytes becomes one of 1, so that there is something to write to and all allocators
@@ -87,24 +88,37 @@ static uint32_t replayed_size(const trace_event *event) {
     return event->size == 0 ? 1 : event->size;
 }
 
+static void count_object(builder *b, const trace_object *o, const trace_event *event) {
+    switch ((intent)o->intent) {
+    case INTENT_FRAME:
+        note_frame(b, o->size, event->align_log2);
+        b->p.frame_objects++;
+        break;
+    case INTENT_SCOPED:
+        b->scope_depth++;
+        b->p.scope_depth = b->scope_depth > b->p.scope_depth ? b->scope_depth : b->p.scope_depth;
+        b->p.scoped_objects++;
+        break;
+    case INTENT_POOLED:
+        b->p.pooled_objects++;
+        break;
+    case INTENT_HEAP:
+        b->p.heap_objects++;
+        break;
+    }
+}
+
 static void plan_alloc(builder *b, const trace_event *event) {
-    static const plan_kind plain[] = {PLAN_ALLOC_LASTING, PLAN_ALLOC_FRAME, PLAN_ALLOC_SCOPED};
-    static const plan_kind aligned[] = {PLAN_ALLOC_LASTING_ALIGNED, PLAN_ALLOC_FRAME_ALIGNED,
-                                        PLAN_ALLOC_SCOPED_ALIGNED};
+    static const plan_kind plain[] = {PLAN_ALLOC_FRAME, PLAN_ALLOC_SCOPED, PLAN_ALLOC_POOLED,
+                                      PLAN_ALLOC_HEAP};
+    // Nothing with an alignment of its own is pooled.
+    static const plan_kind aligned[] = {PLAN_ALLOC_FRAME_ALIGNED, PLAN_ALLOC_SCOPED_ALIGNED,
+                                        PLAN_ALLOC_HEAP_ALIGNED, PLAN_ALLOC_HEAP_ALIGNED};
     trace_object *o = object_of(&b->list, event);
     o->slot = slot_acquire(b);
     o->size = replayed_size(event);
     note_live(b, o->slot, o->size, event->align_log2);
-    if (o->intent == INTENT_FRAME) {
-        note_frame(b, o->size, event->align_log2);
-        b->p.frame_objects++;
-    } else if (o->intent == INTENT_SCOPED) {
-        b->scope_depth++;
-        b->p.scope_depth = b->scope_depth > b->p.scope_depth ? b->scope_depth : b->p.scope_depth;
-        b->p.scoped_objects++;
-    } else {
-        b->p.lasting_objects++;
-    }
+    count_object(b, o, event);
     bool is_aligned = event->align_log2 > DEFAULT_ALIGN_LOG2;
     add_op(b, is_aligned ? aligned[o->intent] : plain[o->intent], o, event);
 }
@@ -118,11 +132,12 @@ static void plan_resize(builder *b, const trace_event *event) {
     if (is_frame) {
         note_frame(b, o->size, 0);
     }
-    add_op(b, is_frame ? PLAN_RESIZE_FRAME : PLAN_RESIZE_LASTING, o, event);
+    add_op(b, is_frame ? PLAN_RESIZE_FRAME : PLAN_RESIZE_HEAP, o, event);
 }
 
 static void plan_free(builder *b, const trace_event *event) {
-    static const plan_kind kinds[] = {PLAN_FREE_LASTING, PLAN_FREE_FRAME, PLAN_FREE_SCOPED};
+    static const plan_kind kinds[] = {PLAN_FREE_FRAME, PLAN_FREE_SCOPED, PLAN_FREE_POOLED,
+                                      PLAN_FREE_HEAP};
     trace_object *o = object_of(&b->list, event);
     b->live_bytes -= o->size;
     b->free_slots[b->free_count++] = o->slot;
@@ -276,6 +291,8 @@ void *plan_build(const trace *t, frame_range range, size_t *size, char *error, s
     void *block = NULL;
     if (builder_init(&b, t)) {
         plan_set_range(&b.p, t, range);
+        b.p.pool_count = b.list.pool_count;
+        memcpy(b.p.pool_bytes, b.list.pool_bytes, sizeof b.p.pool_bytes);
         plan_sections(&b);
         block = plan_pack(&b, size);
     }

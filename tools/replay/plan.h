@@ -24,13 +24,15 @@ typedef enum plan_kind {
     PLAN_ALLOC_FRAME_ALIGNED,
     PLAN_ALLOC_SCOPED,
     PLAN_ALLOC_SCOPED_ALIGNED,
-    PLAN_ALLOC_LASTING,
-    PLAN_ALLOC_LASTING_ALIGNED,
+    PLAN_ALLOC_POOLED,
+    PLAN_ALLOC_HEAP,
+    PLAN_ALLOC_HEAP_ALIGNED,
     PLAN_RESIZE_FRAME,
-    PLAN_RESIZE_LASTING,
+    PLAN_RESIZE_HEAP,
     PLAN_FREE_FRAME,
     PLAN_FREE_SCOPED,
-    PLAN_FREE_LASTING
+    PLAN_FREE_POOLED,
+    PLAN_FREE_HEAP
 } plan_kind;
 
 /// One step, 16 bytes.
@@ -41,7 +43,7 @@ typedef struct plan_op {
     uint32_t block; ///< Which block of the trace, for the pattern written to it and for messages.
     uint8_t kind;   ///< A plan_kind.
     uint8_t align_log2; ///< For the aligned kinds: the alignment, as a power of two; above 4.
-    uint16_t unused;    ///< 0.
+    uint16_t pool;      ///< For the pooled kinds: an index of plan.pool_bytes.
 } plan_op;
 
 /// A plan. Everything is an index, so it can be used at any address.
@@ -64,10 +66,13 @@ typedef struct plan {
     uint32_t threads;         ///< Threads in the trace.
     uint32_t frame_objects;   ///< Objects replayed with INTENT_FRAME.
     uint32_t scoped_objects;  ///< Objects replayed with INTENT_SCOPED.
-    uint32_t lasting_objects; ///< Objects replayed with INTENT_LASTING.
-    uint32_t scope_depth;     ///< Scoped objects alive at once, at most.
-    uint64_t peak_bytes;      ///< The most bytes live at once, as asked for.
-    uint64_t final_bytes;     ///< Bytes live after the last step.
+    uint32_t pooled_objects;  ///< Objects replayed with INTENT_POOLED.
+    uint32_t heap_objects;    ///< Objects replayed with INTENT_HEAP.
+    uint32_t pool_count;      ///< Pools.
+    uint16_t pool_bytes[OBJECT_POOLS]; ///< The object size of each.
+    uint32_t scope_depth;              ///< Scoped objects alive at once, at most.
+    uint64_t peak_bytes;               ///< The most bytes live at once, as asked for.
+    uint64_t final_bytes;              ///< Bytes live after the last step.
     uint64_t
         peak_frame_bytes; ///< The most bytes of frame objects in a frame, rounded like an arena.
 } plan;

@@ -8,7 +8,7 @@
 
 /// The version of the JSON form; docs/replay.md describes it.
 #define REPORT_JSON_FORMAT "framealloc-replay"
-#define REPORT_JSON_VERSION 1
+#define REPORT_JSON_VERSION 2
 
 /// What there is to report.
 typedef struct report {
@@ -21,6 +21,15 @@ typedef struct report {
 
 /// Writes a table at most 100 columns wide. Failed allocators are named below it.
 void report_text(const report *r, FILE *out);
+
+/// Writes a table with one line for each allocator, beside framealloc, at most 100 columns wide.
+void report_comparison(const report *r, FILE *out);
+
+/// What was replayed: the lines above every table.
+void report_heading(const report *r, FILE *out);
+
+/// What could not be measured, and a line for each allocator that failed: those below every table.
+void report_failures(const report *r, FILE *out);
 
 /// Writes one JSON object and a line end. False without memory or when writing failed.
 bool report_json(const report *r, FILE *out);

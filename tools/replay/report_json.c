@@ -51,7 +51,17 @@ static cJSON *trace_json(const report *r) {
     add_number(object, "sites", p->sites);
     add_number(object, "frame_objects", p->frame_objects);
     add_number(object, "scoped_objects", p->scoped_objects);
-    add_number(object, "lasting_objects", p->lasting_objects);
+    add_number(object, "pooled_objects", p->pooled_objects);
+    add_number(object, "heap_objects", p->heap_objects);
+    cJSON *pools = cJSON_CreateArray();
+    for (uint32_t i = 0; i < p->pool_count; i++) {
+        cJSON *bytes = cJSON_CreateNumber(p->pool_bytes[i]);
+        if (!cJSON_AddItemToArray(pools, bytes)) {
+            complete = false;
+            cJSON_Delete(bytes);
+        }
+    }
+    add(object, "pool_bytes", pools);
     add_number(object, "peak_bytes", (double)p->peak_bytes);
     add_number(object, "final_bytes", (double)p->final_bytes);
     cJSON *operations = cJSON_CreateObject();
@@ -172,6 +182,7 @@ static cJSON *run_json(const report *r, const run_figures *run) {
 static cJSON *allocator_json(const report *r, const allocator_figures *figures) {
     cJSON *object = cJSON_CreateObject();
     add_text(object, "name", figures->allocator->name);
+    add_text(object, "version", figures->version[0] != '\0' ? figures->version : NULL);
     add_text(object, "summary", figures->allocator->summary);
     add(object, "is_reference", cJSON_CreateBool(figures->allocator->is_reference));
     add(object, "ok", cJSON_CreateBool(figures->ok));

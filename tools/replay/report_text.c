@@ -1,18 +1,27 @@
 // The table. Each row is a label, a unit, and which figure of an allocator it shows:
 //
-//                                  malloc  framealloc   ratio        none
+//                                   glibc  framealloc   ratio        none
 //   frame, median                  312 ns      140 ns    0.45       40 ns
 //
-// The ratio of an allocator stands behind its column and compares with malloc's. Allocators that
-// failed have no column.
+// The ratio of an allocator stands behind its column and compares with glibc's. Allocators that
+// failed have no column. When not all columns fit, the rest follow in further tables, each with
+// glibc's in front.
 
 #include "report.h"
 
+#include "report_cells.h"
+
 #include <math.h>
 
-enum { LABEL_WIDTH = 30, CELL_WIDTH = 12, RATIO_WIDTH = 8, CELL_BYTES = 40 };
+enum { LABEL_WIDTH = 30, CELL_WIDTH = 12, RATIO_WIDTH = 8, TABLE_WIDTH = 100 };
 
-typedef enum cell_unit { UNIT_TIME, UNIT_RATE, UNIT_BYTES, UNIT_COUNT } cell_unit;
+// Those that stand side by side.
+typedef struct table {
+    const report *report;
+    const allocator_figures *base; // What the others are compared with, or NULL.
+    const allocator_figures *columns[MEASURE_ALLOCATORS_MAX];
+    uint32_t count;
+} table;
 
 // What a row shows, of the part it names; PART_COUNT is the whole replay.
 typedef enum figure {
@@ -113,76 +122,11 @@ static double pick(const report *r, const row *line, const allocator_figures *fi
     return (double)NAN;
 }
 
-// "1234567" as "1,234,567".
-static void format_count(char *buffer, size_t size, double value) {
-    char digits[32];
-    int length = snprintf(digits, sizeof digits, "%.0f", value);
-    size_t used = 0;
-    for (int i = 0; i < length && used + 2 < size; i++) {
-        if (i > 0 && (length - i) % 3 == 0) {
-            buffer[used++] = ',';
-        }
-        buffer[used++] = digits[i];
-    }
-    buffer[used] = '\0';
-}
-
-// Three digits that count: 1.23, 12.3, 123.
-static void format_scaled(char *buffer, size_t size, double value, const char *suffix) {
-    int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
-    snprintf(buffer, size, "%.*f %s", decimals, value, suffix);
-}
-
-static void format_time(char *buffer, size_t size, double ns) {
-    if (ns < 999.5) {
-        snprintf(buffer, size, "%.0f ns", ns);
-    } else if (ns < 999.5e3) {
-        format_scaled(buffer, size, ns / 1e3, "us");
-    } else if (ns < 999.5e6) {
-        format_scaled(buffer, size, ns / 1e6, "ms");
-    } else {
-        format_scaled(buffer, size, ns / 1e9, "s");
-    }
-}
-
-static void format_bytes(char *buffer, size_t size, double bytes) {
-    if (bytes < 1024.0) {
-        snprintf(buffer, size, "%.0f B", bytes);
-    } else if (bytes < 1024.0 * 1024.0) {
-        format_scaled(buffer, size, bytes / 1024.0, "KiB");
-    } else if (bytes < 1024.0 * 1024.0 * 1024.0) {
-        format_scaled(buffer, size, bytes / (1024.0 * 1024.0), "MiB");
-    } else {
-        format_scaled(buffer, size, bytes / (1024.0 * 1024.0 * 1024.0), "GiB");
-    }
-}
-
-static void format_cell(char *buffer, size_t size, cell_unit unit, double value) {
-    if (isnan(value)) {
-        snprintf(buffer, size, "-");
-        return;
-    }
-    switch (unit) {
-    case UNIT_TIME:
-        format_time(buffer, size, value);
-        break;
-    case UNIT_RATE:
-        format_scaled(buffer, size, value / 1e6, "M/s");
-        break;
-    case UNIT_BYTES:
-        format_bytes(buffer, size, value);
-        break;
-    case UNIT_COUNT:
-        format_count(buffer, size, value);
-        break;
-    }
-}
-
-// What the others are compared with: malloc, where it was run.
+// What the others are compared with: the C library's malloc, where it was run.
 static const allocator_figures *base_of(const report *r) {
     for (uint32_t i = 0; i < r->result->count; i++) {
         const allocator_figures *figures = &r->result->figures[i];
-        if (figures->ok && figures->allocator == &allocator_malloc) {
+        if (figures->ok && figures->allocator == &allocator_glibc) {
             return figures;
         }
     }
@@ -193,55 +137,35 @@ static bool has_ratio(const allocator_figures *base, const allocator_figures *fi
     return base != NULL && figures != base && !figures->allocator->is_reference;
 }
 
-static void format_ratio(char *buffer, size_t size, double base, double value) {
-    if (isnan(base) || isnan(value) || (base <= 0.0 && value > 0.0)) {
-        snprintf(buffer, size, "-");
-    } else if (base <= 0.0) {
-        snprintf(buffer, size, "1.00");
-    } else {
-        snprintf(buffer, size, "%.*f", value / base < 99.995 ? 2 : 0, value / base);
-    }
-}
-
-static void print_head(const report *r, FILE *out) {
-    const allocator_figures *base = base_of(r);
+static void print_head(const table *t, FILE *out) {
     fprintf(out, "%-*s", LABEL_WIDTH, "");
-    for (uint32_t i = 0; i < r->result->count; i++) {
-        const allocator_figures *figures = &r->result->figures[i];
-        if (!figures->ok) {
-            continue;
-        }
-        fprintf(out, "%*s", CELL_WIDTH, figures->allocator->name);
-        if (has_ratio(base, figures)) {
+    for (uint32_t i = 0; i < t->count; i++) {
+        fprintf(out, "%*s", CELL_WIDTH, t->columns[i]->allocator->name);
+        if (has_ratio(t->base, t->columns[i])) {
             fprintf(out, "%*s", RATIO_WIDTH, "ratio");
         }
     }
     fprintf(out, "\n");
 }
 
-static void print_row(const report *r, const row *line, FILE *out) {
-    const allocator_figures *base = base_of(r);
+static void print_row(const table *t, const row *line, FILE *out) {
     char cell[CELL_BYTES];
     fprintf(out, "  %-*s", LABEL_WIDTH - 2, line->label);
-    for (uint32_t i = 0; i < r->result->count; i++) {
-        const allocator_figures *figures = &r->result->figures[i];
-        if (!figures->ok) {
-            continue;
-        }
-        double value = pick(r, line, figures);
+    for (uint32_t i = 0; i < t->count; i++) {
+        double value = pick(t->report, line, t->columns[i]);
         format_cell(cell, sizeof cell, line->unit, value);
         fprintf(out, "%*s", CELL_WIDTH, cell);
-        if (has_ratio(base, figures)) {
-            format_ratio(cell, sizeof cell, pick(r, line, base), value);
+        if (has_ratio(t->base, t->columns[i])) {
+            format_ratio(cell, sizeof cell, pick(t->report, line, t->base), value);
             fprintf(out, "%*s", RATIO_WIDTH, cell);
         }
     }
     fprintf(out, "\n");
 }
 
-static void print_rows(const report *r, const row *rows, size_t count, FILE *out) {
+static void print_rows(const table *t, const row *rows, size_t count, FILE *out) {
     for (size_t i = 0; i < count; i++) {
-        print_row(r, &rows[i], out);
+        print_row(t, &rows[i], out);
     }
 }
 
@@ -250,24 +174,24 @@ static const char *counted(char *buffer, size_t size, uint64_t number) {
     return buffer;
 }
 
-static void print_trace(const report *r, FILE *out) {
+void report_heading(const report *r, FILE *out) {
     const plan *p = r->plan;
     char a[CELL_BYTES];
     char b[CELL_BYTES];
     char c[CELL_BYTES];
-    char d[CELL_BYTES];
     fprintf(out, "%s\n\n", r->path);
     fprintf(out, "  frames       %u to %u of %u recorded\n", (unsigned)p->first_frame,
             (unsigned)p->last_frame, (unsigned)p->frames_recorded);
     fprintf(out, "  operations   %s by %u thread%s, folded onto one\n",
             counted(a, sizeof a, p->op_count), (unsigned)p->threads, p->threads == 1 ? "" : "s");
-    uint32_t passing = p->frame_objects + p->scoped_objects;
-    fprintf(out,
-            "  objects      %s: %s living on, %s freed in the frame that made them\n"
-            "               (of those %s large ones in stack order: scratch scopes)\n",
-            counted(a, sizeof a, (uint64_t)passing + p->lasting_objects),
-            counted(b, sizeof b, p->lasting_objects), counted(c, sizeof c, passing),
-            counted(d, sizeof d, p->scoped_objects));
+    uint64_t objects =
+        (uint64_t)p->frame_objects + p->scoped_objects + p->pooled_objects + p->heap_objects;
+    fprintf(out, "  objects      %s: %s in frames, %s in scratch scopes,\n",
+            counted(a, sizeof a, objects), counted(b, sizeof b, p->frame_objects),
+            counted(c, sizeof c, p->scoped_objects));
+    fprintf(out, "               %s in %u pool%s by size, %s in the heap\n",
+            counted(a, sizeof a, p->pooled_objects), (unsigned)p->pool_count,
+            p->pool_count == 1 ? "" : "s", counted(b, sizeof b, p->heap_objects));
     format_bytes(a, sizeof a, (double)p->peak_bytes);
     format_bytes(b, sizeof b, (double)p->final_bytes);
     fprintf(out, "  asked for    %s at most at once, %s at the end\n", a, b);
@@ -277,7 +201,8 @@ static void print_trace(const report *r, FILE *out) {
             (unsigned)r->repeat);
 }
 
-static void print_load(const report *r, FILE *out) {
+static void print_load(const table *t, FILE *out) {
+    const report *r = t->report;
     char ops[CELL_BYTES];
     counted(ops, sizeof ops, plan_part_ops(r->plan, PART_LOAD));
     if (r->plan->first_frame == 0) {
@@ -286,10 +211,11 @@ static void print_load(const report *r, FILE *out) {
         fprintf(out, "load: %s blocks that live when frame %u begins\n", ops,
                 (unsigned)r->plan->first_frame);
     }
-    print_rows(r, load_rows, sizeof load_rows / sizeof load_rows[0], out);
+    print_rows(t, load_rows, sizeof load_rows / sizeof load_rows[0], out);
 }
 
-static void print_warmup(const report *r, FILE *out) {
+static void print_warmup(const table *t, FILE *out) {
+    const report *r = t->report;
     const plan *p = r->plan;
     char ops[CELL_BYTES];
     if (!measure_has_frames(p, PART_WARMUP)) {
@@ -299,10 +225,11 @@ static void print_warmup(const report *r, FILE *out) {
     counted(ops, sizeof ops, plan_part_ops(p, PART_WARMUP));
     fprintf(out, "warm-up: frames %u to %u, %s operations\n", (unsigned)first,
             (unsigned)p->steady_frame - 1, ops);
-    print_rows(r, warmup_rows, sizeof warmup_rows / sizeof warmup_rows[0], out);
+    print_rows(t, warmup_rows, sizeof warmup_rows / sizeof warmup_rows[0], out);
 }
 
-static void print_steady(const report *r, FILE *out) {
+static void print_steady(const table *t, FILE *out) {
+    const report *r = t->report;
     const plan *p = r->plan;
     char ops[CELL_BYTES];
     if (p->steady_frame > p->last_frame) {
@@ -312,20 +239,16 @@ static void print_steady(const report *r, FILE *out) {
     counted(ops, sizeof ops, plan_part_ops(p, PART_STEADY));
     fprintf(out, "steady: frames %u to %u, %s operations\n", (unsigned)p->steady_frame,
             (unsigned)p->last_frame, ops);
-    print_rows(r, steady_rows, sizeof steady_rows / sizeof steady_rows[0], out);
+    print_rows(t, steady_rows, sizeof steady_rows / sizeof steady_rows[0], out);
 }
 
 static void print_notes(const report *r, FILE *out) {
     bool has_reference = false;
     bool has_ratios = false;
-    const char *reason = "";
     for (uint32_t i = 0; i < r->result->count; i++) {
         const allocator_figures *figures = &r->result->figures[i];
         has_reference = has_reference || (figures->ok && figures->allocator->is_reference);
         has_ratios = has_ratios || (figures->ok && has_ratio(base_of(r), figures));
-        if (figures->ok && !figures->counts.counted) {
-            reason = figures->counts.reason;
-        }
     }
     fprintf(out,
             "\nA frame's time is its fastest of all runs and contains one reading of the clock"
@@ -333,18 +256,29 @@ static void print_notes(const report *r, FILE *out) {
             (unsigned)r->result->clock_ns);
     fprintf(out, "Resident memory is what the replay added to its process.\n");
     if (has_ratios) {
-        fprintf(out, "ratio: to malloc.\n");
+        fprintf(out, "ratio: to glibc.\n");
     }
     if (has_reference) {
         fprintf(out, "none: no allocator, every block has a place fixed beforehand: what the replay"
                      " itself costs.\n");
+    }
+}
+
+static void print_uncounted(const report *r, FILE *out) {
+    const char *reason = "";
+    for (uint32_t i = 0; i < r->result->count; i++) {
+        const allocator_figures *figures = &r->result->figures[i];
+        if (figures->ok && !figures->counts.counted) {
+            reason = figures->counts.reason;
+        }
     }
     if (reason[0] != '\0') {
         fprintf(out, "System calls were not counted: %s.\n", reason);
     }
 }
 
-static void print_failures(const report *r, FILE *out) {
+void report_failures(const report *r, FILE *out) {
+    print_uncounted(r, out);
     for (uint32_t i = 0; i < r->result->count; i++) {
         const allocator_figures *figures = &r->result->figures[i];
         if (!figures->ok) {
@@ -353,20 +287,62 @@ static void print_failures(const report *r, FILE *out) {
     }
 }
 
+static int width_of(const table *t, const allocator_figures *figures) {
+    return CELL_WIDTH + (has_ratio(t->base, figures) ? RATIO_WIDTH : 0);
+}
+
+// Takes as many allocators as fit side by side, from number `first` on; returns the number of the
+// next one.
+static uint32_t fill_table(table *t, uint32_t first) {
+    const measure_result *result = t->report->result;
+    int width = LABEL_WIDTH;
+    t->count = 0;
+    for (uint32_t i = 0; i < first; i++) {
+        if (t->base == &result->figures[i]) {
+            t->columns[t->count++] = t->base;
+            width += width_of(t, t->base);
+        }
+    }
+    for (uint32_t i = first; i < result->count; i++) {
+        const allocator_figures *figures = &result->figures[i];
+        if (!figures->ok) {
+            continue;
+        }
+        width += width_of(t, figures);
+        if (width > TABLE_WIDTH) {
+            return i;
+        }
+        t->columns[t->count++] = figures;
+    }
+    return result->count;
+}
+
+static void print_table(const table *t, FILE *out) {
+    print_head(t, out);
+    print_load(t, out);
+    print_warmup(t, out);
+    print_steady(t, out);
+    fprintf(out, "whole replay\n");
+    print_rows(t, total_rows, sizeof total_rows / sizeof total_rows[0], out);
+}
+
 void report_text(const report *r, FILE *out) {
     bool has_figures = false;
-    for (uint32_t i = 0; i < r->result->count; i++) {
-        has_figures = has_figures || r->result->figures[i].ok;
+    table t = {.report = r, .base = base_of(r)};
+    report_heading(r, out);
+    for (uint32_t next = 0; next < r->result->count;) {
+        uint32_t first = next;
+        next = fill_table(&t, first);
+        bool repeats_base = first > 0 && t.count > 0 && t.columns[0] == t.base;
+        bool has_column = t.count > (repeats_base ? 1 : 0);
+        if (has_column) {
+            fprintf(out, "%s", has_figures ? "\n" : "");
+            print_table(&t, out);
+        }
+        has_figures = has_figures || has_column;
     }
-    print_trace(r, out);
     if (has_figures) {
-        print_head(r, out);
-        print_load(r, out);
-        print_warmup(r, out);
-        print_steady(r, out);
-        fprintf(out, "whole replay\n");
-        print_rows(r, total_rows, sizeof total_rows / sizeof total_rows[0], out);
         print_notes(r, out);
     }
-    print_failures(r, out);
+    report_failures(r, out);
 }

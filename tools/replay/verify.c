@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEFAULT_ALIGN = 16 };
+
 typedef struct checker {
     const allocator *a;
     const plan *p;
     replay_session session;
     replay_slot *slots;
-    uint8_t *is_live; // By slot.
+    const plan_op **made; // By slot: the step that made its object; NULL: it is free.
     interval_set live;
     const plan_op *op; // The step being checked.
     char *error;
@@ -103,16 +105,27 @@ static bool take_block(checker *c, void *memory, size_t align) {
                     (unsigned long)c->slots[other].size);
     }
     c->slots[op->slot] = (replay_slot){memory, op->size, op->block};
-    c->is_live[op->slot] = 1;
     return true;
 }
 
+// The alignment that a block of `size` bytes has without asking.
+static size_t default_align(const checker *c, uint32_t size) {
+    size_t align = DEFAULT_ALIGN;
+    while (c->a->aligns_less && align > size) {
+        align /= 2;
+    }
+    return align;
+}
+
 static bool check_alloc(checker *c, void *frame) {
-    size_t align = (size_t)1 << (c->op->align_log2 > 4 ? c->op->align_log2 : 4);
+    size_t align = (size_t)1 << c->op->align_log2;
+    size_t least = default_align(c, c->op->size);
+    align = align > least ? align : least;
     void *memory = c->a->alloc(&c->session, frame, c->op);
     if (!take_block(c, memory, align)) {
         return false;
     }
+    c->made[c->op->slot] = c->op;
     fill(memory, c->op->size, c->op->block);
     return true;
 }
@@ -124,7 +137,7 @@ static bool check_resize(checker *c, void *frame) {
     }
     void *memory = c->a->resize(&c->session, frame, c->op, old.ptr, old.size);
     interval_set_remove(&c->live, c->op->slot);
-    if (!take_block(c, memory, 16)) {
+    if (!take_block(c, memory, default_align(c, c->op->size))) {
         return false;
     }
     size_t kept = old.size < c->op->size ? old.size : c->op->size;
@@ -141,7 +154,7 @@ static bool check_free(checker *c, void *frame) {
         return false;
     }
     interval_set_remove(&c->live, c->op->slot);
-    c->is_live[c->op->slot] = 0;
+    c->made[c->op->slot] = NULL;
     c->a->free(&c->session, frame, c->op, slot->ptr);
     return true;
 }
@@ -152,15 +165,17 @@ static bool check_op(checker *c, void *frame) {
     case PLAN_ALLOC_FRAME_ALIGNED:
     case PLAN_ALLOC_SCOPED:
     case PLAN_ALLOC_SCOPED_ALIGNED:
-    case PLAN_ALLOC_LASTING:
-    case PLAN_ALLOC_LASTING_ALIGNED:
+    case PLAN_ALLOC_POOLED:
+    case PLAN_ALLOC_HEAP:
+    case PLAN_ALLOC_HEAP_ALIGNED:
         return check_alloc(c, frame);
     case PLAN_RESIZE_FRAME:
-    case PLAN_RESIZE_LASTING:
+    case PLAN_RESIZE_HEAP:
         return check_resize(c, frame);
     case PLAN_FREE_FRAME:
     case PLAN_FREE_SCOPED:
-    case PLAN_FREE_LASTING:
+    case PLAN_FREE_POOLED:
+    case PLAN_FREE_HEAP:
         return check_free(c, frame);
     }
     return fail(c, "the plan holds an unknown step");
@@ -187,16 +202,19 @@ static bool check_section(checker *c, uint32_t section) {
 // After the last section only blocks that live on are left: checks and frees them.
 static bool check_rest(checker *c) {
     c->op = NULL;
-    plan_op op = {.kind = PLAN_FREE_LASTING};
     for (uint32_t i = 0; i < c->p->slot_count; i++) {
         const replay_slot *slot = &c->slots[i];
-        if (c->is_live[i] == 0) {
+        const plan_op *made = c->made[i];
+        if (made == NULL) {
             continue;
         }
         if (!check_content(c, slot, slot->ptr, slot->size, "at the end of the replay")) {
             return false;
         }
-        op.slot = i;
+        bool is_pooled = made->kind == PLAN_ALLOC_POOLED;
+        plan_op op = {.slot = i,
+                      .kind = (uint8_t)(is_pooled ? PLAN_FREE_POOLED : PLAN_FREE_HEAP),
+                      .pool = made->pool};
         c->a->free(&c->session, NULL, &op, slot->ptr);
     }
     return c->a->close(&c->session, c->error, c->error_size);
@@ -218,14 +236,15 @@ bool verify_allocator(const allocator *a, const plan *p, uint64_t *done, char *e
                       size_t error_size) {
     checker c = {.a = a, .p = p, .session = {.plan = p}, .error = error, .error_size = error_size};
     c.slots = calloc((size_t)p->slot_count + 1, sizeof *c.slots);
-    c.is_live = calloc((size_t)p->slot_count + 1, 1);
-    bool ok = c.slots != NULL && c.is_live != NULL && interval_set_init(&c.live, p->slot_count);
+    c.made = calloc((size_t)p->slot_count + 1, sizeof *c.made);
+    bool ok = c.slots != NULL && c.made != NULL && interval_set_init(&c.live, p->slot_count);
     if (!ok) {
         fail(&c, "there is not enough memory");
     }
+    ok = ok && (a->load == NULL || a->load(error, error_size));
     ok = ok && a->open(&c.session, error, error_size) && check_all(&c, done);
     interval_set_clear(&c.live);
     free(c.slots);
-    free(c.is_live);
+    free(c.made);
     return ok;
 }
