@@ -135,7 +135,7 @@ static void find_no_handles(uint32_t checks) {
     char *free_slot = fa_pool_alloc(pool);
     fa_pool_free(pool, free_slot);
     char *never = object + 20 * figures_of(pool).slot_bytes; // Was never handed out.
-    memset(object, checks == 0 ? 0 : 0xFF, 40); // Looks like a generation in use.
+    memset(object, checks == 0 ? 0 : 0xFF, 40);              // Looks like a generation in use.
     const void *wrong[] = {NULL, &ctx, object + 8, object + 1, theirs, free_slot, never};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         check_note("pointer %zu", i);

@@ -115,8 +115,8 @@ extern const blocks_rival blocks_rival_glibc;
 // The 8 sizes of the churn.
 extern const uint16_t blocks_sizes[8];
 
-// Writes a pattern of its own over a block; counts a fault when the block is NULL or misaligned, and
-// when the pattern has changed. Overlapping blocks spoil each other's.
+// Writes a pattern of its own over a block, or compares it. A NULL, a misaligned block or a changed
+// pattern is counted as a fault. Overlapping blocks spoil each other's.
 void blocks_fill(void *ptr, uint32_t size, uint32_t seed, size_t align);
 void blocks_verify(const void *ptr, uint32_t size, uint32_t seed);
 

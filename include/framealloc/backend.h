@@ -40,9 +40,9 @@ typedef struct fa_backend {
 FA_API const fa_backend *fa_backend_os(void);
 
 /// Pages from the C library's malloc(), aligned: for targets without virtual memory, for programs
-/// that must have everything from malloc(), and for tools that watch it. It has no commit: memory is
-/// in use from reserve() to release(), and arenas sit on chunks (fa_arena_desc.chunk_size). Pages
-/// are 4 KiB. A constant, valid for the life of the program. Any thread.
+/// that must have everything from malloc(), and for tools that watch it. It has no commit: memory
+/// is in use from reserve() to release(), and arenas sit on chunks (fa_arena_desc.chunk_size).
+/// Pages are 4 KiB. A constant, valid for the life of the program. Any thread.
 FA_API const fa_backend *fa_backend_malloc(void);
 
 FA_END_DECLS

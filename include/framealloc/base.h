@@ -81,6 +81,16 @@ static inline const void *fa_thread_pointer(void) {
 #endif
     return pointer;
 }
+// Whether it is the calling thread's.
+static inline bool fa_is_thread_pointer(const void *pointer) {
+#if defined(__x86_64__)
+    bool is_own;
+    __asm__("cmp %%fs:0, %1" : "=@ccz"(is_own) : "r"(pointer));
+    return is_own;
+#else
+    return pointer == fa_thread_pointer();
+#endif
+}
 #endif
 
 #ifdef __cplusplus

@@ -121,7 +121,7 @@ FA_API void fa_pool_free_call(fa_pool *pool, void *object);
 /// FA_ERR_OUT_OF_MEMORY (FA305); nothing has changed then. Any thread.
 static inline void *fa_pool_alloc(fa_pool *pool) {
 #ifdef FA_HAS_THREAD_POINTER
-    if (FA_LIKELY(FA_LOAD_RELAXED(&pool->cache.home) == fa_thread_pointer())) {
+    if (FA_LIKELY(fa_is_thread_pointer(FA_LOAD_RELAXED(&pool->cache.home)))) {
         void **top = pool->cache.top;
         void *object = top[-1];
         if (FA_LIKELY(object != NULL)) {
@@ -140,7 +140,7 @@ static inline void *fa_pool_alloc(fa_pool *pool) {
 /// found at once).
 static inline void fa_pool_free(fa_pool *pool, void *object) {
 #ifdef FA_HAS_THREAD_POINTER
-    if (FA_LIKELY(object != NULL && FA_LOAD_RELAXED(&pool->cache.home) == fa_thread_pointer())) {
+    if (FA_LIKELY(object != NULL && fa_is_thread_pointer(FA_LOAD_RELAXED(&pool->cache.home)))) {
         void **top = pool->cache.top;
         if (FA_LIKELY(top != pool->cache.end && top[-1] != object)) {
             *top = object;
@@ -210,10 +210,10 @@ FA_API fa_result fa_pool_free_handle(fa_pool *pool, fa_handle handle);
 FA_API fa_result fa_pool_reserve(fa_pool *pool, size_t count);
 
 /// Gives back what is unused: the calling thread's stack, free slots kept together for all threads,
-/// and slabs with nothing live in them, but for `keep` free objects and what was reserved; with them
-/// what pools and the heap have freed before and the context still holds. Returns
-/// the bytes given back. What nobody has used for a while goes without being asked for, at the end
-/// of frames. Takes a lock. Any thread.
+/// and slabs with nothing live in them, but for `keep` free objects and what was reserved; and with
+/// them what pools and the heap have freed before and the context still holds. Returns the bytes
+/// given back. What nobody has used for a while goes without being asked for, at the end of frames.
+/// Takes a lock. Any thread.
 FA_API size_t fa_pool_trim(fa_pool *pool, size_t keep);
 
 /// Calls `visit` for every live object, slab by slab in address order, until it returns false. No

@@ -65,9 +65,9 @@ typedef struct fa__heap_unit {
     uint32_t cache; // Offset of the class's entry in a thread's caches.
 } fa__heap_unit;
 
-// A thread's free slots of one class. `words_from` bytes behind each entry of the cache's array lies
-// the place of that slot's word, so that neither taking nor giving has to find it again. A cache
-// that is often full grows.
+// A thread's free slots of one class. `words_from` bytes behind each entry of the cache's array
+// lies the place of that slot's word, so that neither taking nor giving has to find it again. A
+// cache that is full grows, up to a limit.
 //
 // The slots are charged to one tag ahead of need: taking one while that tag is current, and giving
 // a block of that tag, are free of accounting. Where a budget's line is near, `tag` is FA__NO_TAG,

@@ -265,8 +265,8 @@ static void flush(fa__heap_cache *entry) {
     }
 }
 
-// Doubles the room of a full cache, so that many blocks that come and go need no depot. The old array
-// stays behind in the bookkeeping memory: all of them together are no more than the last.
+// Doubles the room of a full cache, so that many blocks that come and go need no depot. The old
+// array stays behind in the bookkeeping memory: all of them together are no more than the last.
 static bool grow(fa__heap_cache *entry) {
     fa__heap_class *home = entry->home;
     fa__heap_thread *mine = entry->cache.thread->heap;

@@ -139,7 +139,7 @@ static FA__NOINLINE void *take_slowly(fa__pool *pool, const void *site) {
 void *fa_pool_alloc_call(fa_pool *open) {
     fa__pool *pool = fa__pool_open(open);
 #ifdef FA_HAS_THREAD_POINTER
-    if (FA_LIKELY(FA_LOAD_RELAXED(&pool->swift) == fa_thread_pointer())) {
+    if (FA_LIKELY(fa_is_thread_pointer(FA_LOAD_RELAXED(&pool->swift)))) {
         void *object = take_swiftly(pool);
         if (FA_LIKELY(object != NULL)) {
             return object;
@@ -294,7 +294,7 @@ static FA__NOINLINE void put_slowly(fa__pool *pool, void *object) {
 void fa_pool_free_call(fa_pool *open, void *object) {
     fa__pool *pool = fa__pool_open(open);
 #ifdef FA_HAS_THREAD_POINTER
-    if (FA_LIKELY(FA_LOAD_RELAXED(&pool->swift) == fa_thread_pointer()) &&
+    if (FA_LIKELY(fa_is_thread_pointer(FA_LOAD_RELAXED(&pool->swift))) &&
         FA_LIKELY(put_swiftly(pool, object))) {
         return;
     }
