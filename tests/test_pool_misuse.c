@@ -205,6 +205,28 @@ static void a_pointer_into_a_slab_that_is_gone_is_reported(void) {
     }
 }
 
+static void count_reset(void *object, void *user) {
+    (void)object;
+    *(size_t *)user += 1;
+}
+
+static void only_objects_are_reset(void) {
+    size_t count = 0;
+    open_with(0);
+    fa_pool *pool = pool_open(&(fa_pool_desc){.size = 40, .reset = count_reset, .user = &count});
+    char *object = fa_pool_alloc(pool);
+    void *wrong[] = {&ctx, object + 8, object + 1};
+    for (size_t i = 0; i < 3; i++) {
+        fa_pool_free(pool, wrong[i]);
+        log_single(&reports, 404);
+    }
+    CHECK_EQ(count, 0);
+    fa_pool_free(pool, object);
+    CHECK_EQ(count, 1);
+    check_goes_on(pool, 0);
+    kind_close(pool);
+}
+
 static void many_double_frees_leave_the_figures_right(void) {
     for (size_t i = 0; i < KINDS; i++) {
         fa_pool *pool = kind_open(i);
@@ -373,7 +395,7 @@ static void a_pool_is_destroyed_once(void) {
 TEST_SUITE(pool_misuse, TEST(a_double_free_is_reported), TEST(foreign_pointers_are_reported),
            TEST(interior_pointers_are_reported), TEST(interior_pointers_that_look_live_do_no_harm),
            TEST(a_slot_never_handed_out_is_not_freed),
-           TEST(a_pointer_into_a_slab_that_is_gone_is_reported),
+           TEST(a_pointer_into_a_slab_that_is_gone_is_reported), TEST(only_objects_are_reset),
            TEST(many_double_frees_leave_the_figures_right), TEST(an_overrun_is_reported),
            TEST(a_write_after_the_free_is_reported), TEST(fresh_and_freed_objects_are_filled),
            TEST(an_overrun_does_not_reach_the_allocator),

@@ -1,8 +1,8 @@
 // Pools against a model: random operations of all kinds over pools of all kinds, alone and from
 // four threads that hand objects to each other and come and go.
 //
-// The model is a table of what was handed out: by which pool, for which tag, filled with what. After
-// every schedule figures, tags, handles and contents are what it says, and every slab is sound.
+// The model is a table of what was handed out: by which pool, for which tag, filled with what.
+// After every schedule figures, tags, handles and contents are what it says, and slabs are sound.
 #include "../src/pool/pools.h"
 #include "core_fixture.h"
 #include "fault_backend.h"

@@ -14,8 +14,9 @@
 /// slabs found by address; slots come back in address order, so neighbours in memory are allocated
 /// one after the other.
 ///
-/// Nothing stored for a pool lies between its objects, except what you ask for: handles and object
-/// tags put 8 bytes before each, in the cache line of its first byte unless that starts one.
+/// Nothing stored for a pool lies between its objects, except what you ask for: handles, object
+/// tags and a max_count put 8 bytes before each, in the cache line of its first byte unless that
+/// starts one.
 #pragma once
 
 #include "base.h"

@@ -97,7 +97,7 @@ typedef struct fa__arena_setup {
     void *memory;
     size_t memory_size;
     fa__account *account; // Charged first.
-    fa__stretch *runs;        // Log of `run_count` entries.
+    fa__stretch *runs;    // Log of `run_count` entries.
     size_t run_count;
 } fa__arena_setup;
 

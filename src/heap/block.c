@@ -88,7 +88,7 @@ int fa__block_find(fa__heap *heap, const void *ptr, fa__block *out) {
     }
     *out =
         (fa__block){.large = large, .ptr = large->ptr, .bytes = large->bytes, .site = large->site};
-    return 0;
+    return large->tag == FA__WORD_FREE ? FA__CODE_DOUBLE_FREE : 0;
 }
 
 size_t fa__block_align(const fa__block *block) {
@@ -141,14 +141,24 @@ void fa__heap_refuse(const fa__asker *asker, size_t size, fa__denial denial) {
 
 // New and gone ------------------------------------------------------------------------------------
 
-char *fa__block_obtain(const fa__asker *asker, const fa__plan *plan, fa__denial *denial) {
+static char *obtain(const fa__asker *asker, const fa__plan *plan, fa__denial *denial) {
     return plan->class_number == FA__CLASS_LARGE ? fa__large_take(asker, plan, denial)
                                                  : fa__small_take(asker, plan, denial);
 }
 
+// What the thread keeps for large blocks may be what is missing.
+char *fa__block_obtain(const fa__asker *asker, const fa__plan *plan, fa__denial *denial) {
+    char *ptr = obtain(asker, plan, denial);
+    fa__heap_thread *mine = asker->thread->heap;
+    if (ptr == NULL && mine != NULL && fa__spares_release(mine)) {
+        ptr = obtain(asker, plan, denial);
+    }
+    return ptr;
+}
+
 void fa__block_return(fa__heap *heap, fa__thread *thread, const fa__block *block) {
     if (block->large != NULL) {
-        fa__large_give(heap, block->large);
+        fa__large_give(heap, thread, block->large);
     } else {
         fa__small_give(heap, thread, block, false);
     }
@@ -164,7 +174,10 @@ static void guard_new(fa__heap *heap, void *ptr, size_t size) {
 
 void *fa__block_new(const fa__asker *asker, const fa__plan *plan) {
     fa__account *account = asker->account;
-    if (!fa__object_charge(asker->thread, account, plan->bytes, "heap")) {
+    bool is_charged = plan->class_number == FA__CLASS_LARGE
+                          ? fa__large_charge(asker, plan->bytes)
+                          : fa__object_charge(asker->thread, account, plan->bytes, "heap");
+    if (!is_charged) {
         return NULL;
     }
     fa__denial denial = FA__DENIED_BY_BACKEND;
@@ -198,8 +211,8 @@ void fa__block_end(fa__heap *heap, fa__thread *thread, const fa__block *block) {
         fa__small_give(heap, thread, block, true);
         return;
     }
-    fa__heap_uncharge(heap, thread, fa__block_tag(block), block->bytes);
-    fa__large_give(heap, block->large);
+    fa__large_uncharge(heap, thread, fa__block_tag(block), block->bytes);
+    fa__large_give(heap, thread, block->large);
 }
 
 // Resizing ----------------------------------------------------------------------------------------
@@ -207,7 +220,7 @@ void fa__block_end(fa__heap *heap, fa__thread *thread, const fa__block *block) {
 // Charges or gives back the difference between what a block is and what it becomes.
 static bool recharge(const fa__asker *asker, size_t from, size_t to) {
     if (to > from) {
-        return fa__object_charge(asker->thread, asker->account, to - from, "heap");
+        return fa__large_charge(asker, to - from);
     }
     fa__object_uncharge(asker->account, from - to);
     return true;
@@ -242,7 +255,7 @@ static bool resize_in_place(const fa__asker *asker, const fa__block *block, cons
     if (bytes > before && !recharge(asker, before, bytes)) {
         return false;
     }
-    if (!fa__large_resize(heap, block->large, bytes, plan->size)) {
+    if (!fa__large_resize(asker, block->large, bytes, plan->size)) {
         (void)recharge(asker, bytes > before ? bytes : before, before);
         return false;
     }

@@ -34,6 +34,7 @@ void fa__heap_each(fa__heap *heap, fa__block_fn visit, void *user) {
     // What lies in caches is charged, so it is taken out here and not by fa__slots_each().
     for (fa__heap_thread *mine = heap->threads; mine != NULL; mine = mine->next) {
         fa__small_flush(mine, FA__FLUSH_ALL);
+        fa__spares_flush(mine, FA__FLUSH_ALL);
     }
     for (uint32_t i = 0; i < FA__CLASSES && w.goes_on; i++) {
         fa__heap_class *home = fa__load_acquire(&heap->classes[i]);
@@ -41,13 +42,9 @@ void fa__heap_each(fa__heap *heap, fa__block_fn visit, void *user) {
             fa__slots_each(&home->slots, visit_slot, &w);
         }
     }
-    fa__os_mutex_lock(&heap->large_lock);
-    for (fa__large *large = heap->large; large != NULL && w.goes_on; large = large->next) {
-        const fa__block block = {
-            .large = large, .ptr = large->ptr, .bytes = large->bytes, .site = large->site};
-        w.goes_on = visit(user, heap, &block);
+    if (w.goes_on) {
+        (void)fa__large_each(heap, visit, user);
     }
-    fa__os_mutex_unlock(&heap->large_lock);
 }
 
 typedef struct shown {
@@ -101,6 +98,7 @@ fa_result fa_heap_stats(fa_context *ctx, fa_heap_stats_result *out) {
     out->large_bytes = heap->large_bytes;
     out->committed_bytes += heap->large_committed;
     fa__os_mutex_unlock(&heap->large_lock);
+    fa__spares_measure(heap, &out->large_blocks, &out->large_bytes, &out->committed_bytes);
     out->live_blocks = out->small_blocks + out->large_blocks;
     out->live_bytes = out->small_bytes + out->large_bytes;
     out->idle_bytes = out->committed_bytes - out->live_bytes;
@@ -113,6 +111,7 @@ static void detach(fa__thread *thread) {
     if (thread->heap != NULL) {
         fa__heap_forget(thread->context);
         fa__small_flush(thread->heap, FA__FLUSH_ALL);
+        fa__spares_flush(thread->heap, FA__FLUSH_ALL);
         fa__small_tally(thread->heap);
     }
 }
@@ -121,6 +120,7 @@ static void trim_thread(fa__thread *thread, size_t keep) {
     (void)keep;
     if (thread->heap != NULL) {
         fa__small_flush(thread->heap, FA__FLUSH_ALL);
+        fa__spares_flush(thread->heap, FA__FLUSH_ALL);
     }
 }
 
@@ -135,12 +135,13 @@ static void return_leases(fa_context *ctx) {
     const fa__thread *thread = fa__thread_find(ctx);
     if (thread != NULL && thread->heap != NULL) {
         fa__small_flush(thread->heap, FA__FLUSH_LINES);
+        fa__spares_flush(thread->heap, FA__FLUSH_LINES);
     }
 }
 
 static size_t idle_bytes(fa_context *ctx, uint32_t tag) {
     fa__heap *heap = fa__load_acquire(&ctx->heap);
-    return heap == NULL ? 0 : fa__small_idle(heap, tag);
+    return heap == NULL ? 0 : fa__small_idle(heap, tag) + fa__spares_idle(heap, tag);
 }
 
 static void quiet(fa_context *ctx, fa__thread *thread) {
@@ -150,6 +151,7 @@ static void quiet(fa_context *ctx, fa__thread *thread) {
     }
     if (thread != NULL && thread->heap != NULL) {
         fa__small_flush(thread->heap, FA__FLUSH_UNUSED);
+        fa__spares_flush(thread->heap, FA__FLUSH_UNUSED);
     }
     for (uint32_t i = 0; i < FA__CLASSES; i++) {
         fa__heap_class *home = fa__load_acquire(&heap->classes[i]);
@@ -166,6 +168,7 @@ static bool trim(fa_context *ctx, fa__thread *thread, uint64_t until_ns) {
     }
     if (thread != NULL && thread->heap != NULL) {
         fa__small_flush(thread->heap, FA__FLUSH_ALL);
+        fa__spares_flush(thread->heap, FA__FLUSH_ALL);
     }
     for (uint32_t i = 0; i < FA__CLASSES; i++) {
         fa__heap_class *home = fa__load_acquire(&heap->classes[i]);

@@ -108,6 +108,7 @@ fa__heap_thread *fa__heap_thread_get(fa__heap *heap, fa__thread *thread) {
         mine->heap = heap;
         mine->base = heap->space->base;
         fa__small_open(mine);
+        fa__spares_open(mine);
         fa__os_mutex_lock(&heap->lock);
         mine->next = heap->threads;
         heap->threads = mine;
@@ -210,7 +211,9 @@ static FA__NOINLINE void *alloc_charging(const fa__heap_thread *mine, fa__heap_c
 // Sizes above 1 KiB.
 static FA__NOINLINE void *alloc_medium(fa_context *ctx, size_t size, const void *site) {
     void *ptr = NULL;
-    if (FA_LIKELY(last.serial == ctx->serial && size <= FA__SMALL_MAX)) {
+    if (FA_UNLIKELY(last.serial == ctx->serial && size > FA__SMALL_MAX)) {
+        ptr = fa__large_reuse(last.mine, size);
+    } else if (FA_LIKELY(last.serial == ctx->serial)) {
         fa__heap_cache *entry = &last.mine->caches[fa__class_of(size)];
         ptr = alloc_fast(last.mine, entry);
         if (FA_UNLIKELY(ptr == NULL)) {
@@ -357,9 +360,22 @@ static FA__NOINLINE void free_charging(fa_context *ctx, void *ptr) {
     }
 }
 
+// A pointer into no slab may be a large block.
+static FA__NOINLINE void free_other(fa_context *ctx, void *ptr) {
+    if (FA_LIKELY(last.serial == ctx->serial)) {
+        fa__heap_thread *mine = last.mine;
+        size_t number = ((uintptr_t)ptr - (uintptr_t)mine->base) >> FA__UNIT_SHIFT;
+        bool is_in_slab = number < mine->unit_count && mine->units[number].side != NULL;
+        if (!is_in_slab && fa__large_recycle(mine, ptr)) {
+            return;
+        }
+    }
+    free_charging(ctx, ptr);
+}
+
 void fa_heap_free(fa_context *ctx, void *ptr) {
     if (FA_UNLIKELY(last.serial != ctx->serial || !free_fast(last.mine, ptr, false))) {
-        free_charging(ctx, ptr);
+        free_other(ctx, ptr);
     }
 }
 

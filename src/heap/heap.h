@@ -45,6 +45,10 @@ _Static_assert(FA_TAG_MAX <= FA__WORD_TAG + 1, "a tag fits a word");
 #define FA__HUGE_BUCKETS 64u
 #define FA__CLIENT_CHUNK 64u
 
+#define FA__SPARE_RUNS 8u                  // Freed runs a thread keeps,
+#define FA__SPARE_BYTES ((size_t)16 << 20) // as many bytes of them,
+#define FA__SPARE_SHARE 32u                // and this part of the memory limit.
+
 typedef struct fa__heap fa__heap;
 
 // A class: made on first use, stays with the heap.
@@ -91,6 +95,31 @@ static inline void **fa__word_of(const fa__heap_cache *entry, void **at) {
     return (void **)(void *)((char *)at + entry->words_from);
 }
 
+// Units that belong to no block and that one thread may make the next from: spare.c.
+typedef struct fa__spare {
+    fa__run *run; // The first.
+    fa__run *aim; // The first `marked` of them say that this is their head.
+    uint32_t units;
+    uint32_t marked;
+    bool is_used; // Since the last quiet step.
+} fa__spare;
+
+// A thread's spare units, the bytes that stay charged for them, and its part of the heap's figures:
+// what it has added less what it has taken off, as signed numbers.
+typedef struct fa__spares {
+    fa__size credit;          // Charged to `account` and in no block.
+    fa__account *account;     // NULL: there is no credit.
+    const fa__account *payer; // What is current when its tag is.
+    fa__u32 tag;              // FA__NO_TAG: none.
+    uint32_t count;
+    uint32_t units; // Of all in the list.
+    uint32_t most;  // As many may be; 0: none.
+    fa__size blocks;
+    fa__size bytes;
+    fa__size held; // Of runs of the space.
+    fa__spare list[FA__SPARE_RUNS];
+} fa__spares;
+
 // What a thread keeps. Stays with the thread's state for the next thread.
 typedef struct fa__heap_thread {
     fa__thread *thread;
@@ -100,7 +129,8 @@ typedef struct fa__heap_thread {
     uint64_t freed; // Blocks not counted yet.
     size_t grown;   // Bytes of slots that caches have grown by.
     fa__heap *heap;
-    struct fa__heap_thread *next;         // In heap->threads. Guarded by heap->lock.
+    struct fa__heap_thread *next; // In heap->threads. Guarded by heap->lock.
+    fa__spares spares;
     fa__heap_cache *by_size[FA__BY_SIZE]; // Of sizes in steps of 16.
     fa__heap_cache caches[FA__CLASSES];
 } fa__heap_thread;
@@ -112,9 +142,10 @@ typedef struct fa__heap_last {
     fa__heap_thread *mine;
 } fa__heap_last;
 
-// A block above 64 KiB: the body of its run, or a record of its own.
+// A block above 64 KiB: the body of its run, or a record of its own. Those in the space's main
+// section are found by walking it; all others are in a list.
 typedef struct fa__large {
-    struct fa__large *next; // In the heap's list of all.
+    struct fa__large *next; // In the heap's list.
     struct fa__large *prev;
     struct fa__large *next_of_bucket; // Of reservations; in the list of free records.
     char *ptr;
@@ -124,7 +155,8 @@ typedef struct fa__large {
     size_t committed; // Of a reservation.
     const void *site;
     uint32_t align;
-    uint16_t tag;
+    uint16_t tag; // FA__WORD_FREE: its run is a thread's spare.
+    bool is_listed;
 } fa__large;
 
 _Static_assert(sizeof(fa__large) <= FA__RUN_BODY, "a large block fits the body of a run");
@@ -315,15 +347,48 @@ static inline uint32_t fa__word_read(const fa__heap *heap, const void *side) {
 // large.c -----------------------------------------------------------------------------------------
 
 char *fa__large_take(const fa__asker *asker, const fa__plan *plan, fa__denial *denial);
-void fa__large_give(fa__heap *heap, fa__large *large);
+// `thread` may be NULL.
+void fa__large_give(fa__heap *heap, fa__thread *thread, fa__large *large);
 // The block above FA__RUN_MAX that starts at `ptr`.
 fa__large *fa__huge_find(fa__heap *heap, const void *ptr);
 // Makes it `bytes` long without copying; a reservation may move. Accounts are not touched. False:
 // nothing has changed.
-bool fa__large_resize(fa__heap *heap, fa__large *large, size_t bytes, size_t size);
+bool fa__large_resize(const fa__asker *asker, fa__large *large, size_t bytes, size_t size);
 // Whether new memory for a large block is known to be zero.
 bool fa__large_is_zero(const fa__heap *heap, const fa__plan *plan);
 void fa__large_end(fa__heap *heap);
+// Calls `visit` for every large block, by address where there is a main section. False: it did.
+typedef bool (*fa__block_fn)(void *user, fa__heap *heap, const fa__block *block);
+bool fa__large_each(fa__heap *heap, fa__block_fn visit, void *user);
+
+// spare.c -----------------------------------------------------------------------------------------
+
+void fa__spares_open(fa__heap_thread *mine);
+// A new or a freed block without a lock; NULL or false, with nothing changed, when that is not so
+// simple.
+void *fa__large_reuse(fa__heap_thread *mine, size_t size);
+bool fa__large_recycle(fa__heap_thread *mine, void *ptr);
+
+// A run of spare units; NULL when no spare is so long. Its record is the caller's to write.
+fa__run *fa__spare_take(fa__heap_thread *mine, size_t units);
+// Keeps a run of the main section, of at most spares.most units, whose record says that it is free.
+void fa__spare_give(fa__heap_thread *mine, fa__run *run);
+// Makes a run longer by spare units behind it.
+bool fa__spare_extend(fa__heap_thread *mine, fa__run *run, size_t units);
+// Gives all spares back to the space. True when there were any.
+bool fa__spares_release(fa__heap_thread *mine);
+// The same, and gives credit back.
+void fa__spares_flush(fa__heap_thread *mine, fa__flush which);
+
+// Charges the asker's account, credit first; as fa__object_charge().
+bool fa__large_charge(const fa__asker *asker, size_t bytes);
+// Turns bytes into credit, or takes them off the tag. `thread` may be NULL.
+void fa__large_uncharge(fa__heap *heap, fa__thread *thread, uint32_t tag, size_t bytes);
+
+// Credit of all threads of a tag; UINT32_MAX: of any.
+size_t fa__spares_idle(fa__heap *heap, uint32_t tag);
+// Adds what all threads have counted.
+void fa__spares_measure(fa__heap *heap, size_t *blocks, size_t *bytes, size_t *held);
 
 // guard.c -----------------------------------------------------------------------------------------
 
@@ -339,6 +404,5 @@ bool fa__guard_is_buried(const char *slot, size_t bytes);
 // each.c ------------------------------------------------------------------------------------------
 
 // Calls `visit` for every live block. No other thread may be inside.
-typedef bool (*fa__block_fn)(void *user, fa__heap *heap, const fa__block *block);
 void fa__heap_each(fa__heap *heap, fa__block_fn visit, void *user);
 extern const fa__tier fa__heap_tier;

@@ -1,13 +1,14 @@
 // Blocks above 64 KiB.
 //
-//   to 32 MiB   a run of units: its fa__large is the run's body; freed runs stay committed in the
-//               space for a while, so that a large pair costs no system call
+//   to 32 MiB   a run of units: its fa__large is the run's body; freed runs stay with the thread
+//               (spare.c), then committed in the space for a while
 //   beyond      | committed: the block ........ | reserved: room to grow |
 //               a reservation of its own, with a record in bookkeeping memory; found by a hash of
 //               its address. When the room is used up, the backend may move the pages.
 //
 // The lock guards the lists and sums. What a record says of its block belongs to whoever may use
-// the block, so it is read without.
+// the block, so it is read without. Runs of the space's main section are in no list, and counted by
+// the threads that take and give them.
 #include "heap.h"
 
 #include <string.h>
@@ -49,6 +50,7 @@ static void enlist(fa__heap *heap, fa__large *large) {
         large->next->prev = large;
     }
     heap->large = large;
+    large->is_listed = true;
     if (large->reserved != 0) {
         bucket_add(heap, large);
     }
@@ -159,15 +161,50 @@ static fa__large *huge_take(fa__heap *heap, const fa__plan *plan, fa__denial *de
 
 // Taking and giving -------------------------------------------------------------------------------
 
+static bool is_in_main(const fa__heap *heap, const void *ptr) {
+    return (size_t)((const char *)ptr - heap->space->base) < fa__load(&heap->space->top);
+}
+
+// Adds to the figures of blocks that are in no list. `mine` may be NULL. What is to be taken off is
+// passed as 0 - n.
+static void count(fa__heap *heap, fa__heap_thread *mine, size_t blocks, size_t bytes, size_t held) {
+    if (mine != NULL) {
+        fa__own_add(&mine->spares.blocks, blocks);
+        fa__own_add(&mine->spares.bytes, bytes);
+        fa__own_add(&mine->spares.held, held);
+        return;
+    }
+    fa__os_mutex_lock(&heap->large_lock);
+    heap->large_blocks += blocks;
+    heap->large_bytes += bytes;
+    heap->large_committed += held;
+    fa__os_mutex_unlock(&heap->large_lock);
+}
+
+// A run for a block, from the thread's spares or the space. `mine` may be NULL.
+static fa__run *run_take(fa__heap *heap, fa__heap_thread *mine, const fa__plan *plan,
+                         fa__denial *denial) {
+    size_t units = units_for(plan->bytes);
+    bool may_reuse = mine != NULL && plan->align <= FA__UNIT;
+    fa__run *run = may_reuse ? fa__spare_take(mine, units) : NULL;
+    if (run == NULL) {
+        run = fa__run_acquire(heap->space, units, plan->align, FA__RUN_LARGE, heap, denial);
+        if (run != NULL && mine != NULL && is_in_main(heap, run->ptr)) {
+            fa__own_add(&mine->spares.held, units * FA__UNIT);
+        }
+    }
+    return run;
+}
+
 char *fa__large_take(const fa__asker *asker, const fa__plan *plan, fa__denial *denial) {
     fa__heap *heap = asker->heap;
+    fa__heap_thread *mine = heap->is_careful ? NULL : fa__heap_thread_get(heap, asker->thread);
     fa__large *large = NULL;
     if (plan->bytes <= FA__RUN_MAX) {
-        fa__run *run = fa__run_acquire(heap->space, units_for(plan->bytes), plan->align,
-                                       FA__RUN_LARGE, heap, denial);
+        fa__run *run = run_take(heap, mine, plan, denial);
         if (run != NULL) {
             large = (fa__large *)(void *)run->body;
-            large->ptr = run->ptr;
+            *large = (fa__large){.ptr = run->ptr};
         }
     } else {
         large = huge_take(heap, plan, denial);
@@ -177,17 +214,36 @@ char *fa__large_take(const fa__asker *asker, const fa__plan *plan, fa__denial *d
     }
     large->bytes = plan->bytes;
     large->size = plan->size;
-    large->site = asker->site;
+    large->site = heap->is_careful ? asker->site : NULL;
     large->align = (uint32_t)plan->align;
     large->tag = (uint16_t)asker->account->tag->id;
-    if (!heap->is_careful) {
-        large->site = NULL;
+    if (mine != NULL && large->reserved == 0 && is_in_main(heap, large->ptr)) {
+        count(heap, mine, 1, large->bytes, 0);
+    } else {
+        enlist(heap, large);
     }
-    enlist(heap, large);
     return large->ptr;
 }
 
-void fa__large_give(fa__heap *heap, fa__large *large) {
+// Gives a run of the main section to the thread's spares, or back to the space.
+static void run_give(fa__heap *heap, fa__thread *thread, fa__run *run, fa__large *large) {
+    fa__heap_thread *mine = thread == NULL ? NULL : fa__heap_thread_get(heap, thread);
+    size_t held = run->units * FA__UNIT;
+    large->tag = FA__WORD_FREE;
+    if (mine != NULL && run->units <= mine->spares.most) {
+        count(heap, mine, 0 - (size_t)1, 0 - large->bytes, 0);
+        fa__spare_give(mine, run);
+        return;
+    }
+    count(heap, mine, 0 - (size_t)1, 0 - large->bytes, 0 - held);
+    fa__run_release(heap->space, run);
+}
+
+void fa__large_give(fa__heap *heap, fa__thread *thread, fa__large *large) {
+    if (!large->is_listed) {
+        run_give(heap, thread, fa__run_find(heap->space, large->ptr), large);
+        return;
+    }
     delist(heap, large);
     if (large->reserved == 0) {
         fa__run_release(heap->space, fa__run_find(heap->space, large->ptr));
@@ -204,12 +260,25 @@ bool fa__large_is_zero(const fa__heap *heap, const fa__plan *plan) {
 
 // Resizing ----------------------------------------------------------------------------------------
 
-static bool run_resize(fa__heap *heap, const fa__large *large, size_t bytes) {
+static bool run_resize(fa__heap *heap, fa__heap_thread *mine, const fa__large *large,
+                       size_t bytes) {
     fa__run *run = fa__run_find(heap->space, large->ptr);
+    size_t before = run->units;
     size_t units = units_for(bytes);
     fa__denial denial = FA__DENIED_BY_BACKEND;
-    return bytes <= FA__RUN_MAX &&
-           (units == run->units || fa__run_resize(heap->space, run, units, &denial));
+    if (bytes > FA__RUN_MAX) {
+        return false;
+    }
+    if (units == before || (units > before && mine != NULL && fa__spare_extend(mine, run, units))) {
+        return true;
+    }
+    if (!fa__run_resize(heap->space, run, units, &denial)) {
+        return false;
+    }
+    if (!large->is_listed) {
+        count(heap, mine, 0, 0, (units - before) * FA__UNIT);
+    }
+    return true;
 }
 
 // All of the reservation is used: has the backend move its pages to where there is more.
@@ -271,21 +340,55 @@ static bool huge_resize(fa__heap *heap, fa__large *large, size_t bytes) {
     return true;
 }
 
-bool fa__large_resize(fa__heap *heap, fa__large *large, size_t bytes, size_t size) {
+bool fa__large_resize(const fa__asker *asker, fa__large *large, size_t bytes, size_t size) {
+    fa__heap *heap = asker->heap;
+    fa__heap_thread *mine = heap->is_careful ? NULL : fa__heap_thread_get(heap, asker->thread);
     size_t bytes_before = large->bytes;
     size_t held_before = held_by(large);
-    bool worked =
-        large->reserved != 0 ? huge_resize(heap, large, bytes) : run_resize(heap, large, bytes);
+    bool worked = large->reserved != 0 ? huge_resize(heap, large, bytes)
+                                       : run_resize(heap, mine, large, bytes);
     if (!worked) {
         return false;
     }
     large->bytes = bytes;
     large->size = size;
+    if (!large->is_listed) {
+        count(heap, mine, 0, bytes - bytes_before, 0);
+        return true;
+    }
     fa__os_mutex_lock(&heap->large_lock);
     heap->large_bytes += bytes - bytes_before;
     heap->large_committed += held_by(large) - held_before;
     fa__os_mutex_unlock(&heap->large_lock);
     return true;
+}
+
+// Looking at all ----------------------------------------------------------------------------------
+
+static bool visit_large(fa__heap *heap, fa__large *large, fa__block_fn visit, void *user) {
+    const fa__block block = {
+        .large = large, .ptr = large->ptr, .bytes = large->bytes, .site = large->site};
+    return visit(user, heap, &block);
+}
+
+// Spares have gone back before: every unit is in a block's run, in another's, or free.
+bool fa__large_each(fa__heap *heap, fa__block_fn visit, void *user) {
+    fa__run *runs = heap->space->runs;
+    size_t top = fa__load(&heap->space->top) >> FA__UNIT_SHIFT;
+    for (size_t i = 0; i < top; i += runs[i].units != 0 ? runs[i].units : 1) {
+        fa__large *large = (fa__large *)(void *)runs[i].body;
+        bool is_block = runs[i].kind == FA__RUN_LARGE && !large->is_listed;
+        if (is_block && !visit_large(heap, large, visit, user)) {
+            return false;
+        }
+    }
+    bool goes_on = true;
+    fa__os_mutex_lock(&heap->large_lock);
+    for (fa__large *large = heap->large; large != NULL && goes_on; large = large->next) {
+        goes_on = visit_large(heap, large, visit, user);
+    }
+    fa__os_mutex_unlock(&heap->large_lock);
+    return goes_on;
 }
 
 void fa__large_end(fa__heap *heap) {

@@ -284,9 +284,21 @@ static inline bool put_swiftly(fa__pool *pool, void *object) {
     return true;
 }
 
+// False after a report.
+static bool is_slot(fa__pool *pool, const void *object) {
+    bool is_found = fa__pool_find(pool, object).run != NULL;
+    if (!is_found) {
+        fail_free(pool, FA__CODE_FOREIGN_POINTER, object);
+    }
+    return is_found;
+}
+
 static FA__NOINLINE void put_slowly(fa__pool *pool, void *object) {
     fa__thread *thread = fa__thread_get(pool->context);
-    if (!pool->is_rich || end_life(pool, object)) {
+    // A pool's `reset` is not to be given what is none of its objects.
+    bool is_wrong = pool->is_rich ? !end_life(pool, object)
+                                  : pool->desc.reset != NULL && !is_slot(pool, object);
+    if (!is_wrong) {
         let_go(pool, thread, object);
     }
 }

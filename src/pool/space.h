@@ -76,14 +76,15 @@ void fa__run_release(fa__space *space, fa__run *run);
 bool fa__run_resize(fa__space *space, fa__run *run, size_t units, fa__denial *denial);
 
 // The head of the run that `ptr` points into, NULL when it is not in this space at all or in a free
-// run. The slow one takes the lock and looks through the further sections.
+// run. For a pointer that is wrong, into what the heap keeps of freed runs, it may be NULL or the
+// head of another. The slow one takes the lock and looks through the further sections.
 fa__run *fa__run_find_slow(fa__space *space, const void *ptr);
 static inline fa__run *fa__run_find(fa__space *space, const void *ptr) {
     size_t offset = (size_t)((const char *)ptr - space->base);
     if (FA_LIKELY(offset < fa__load(&space->top))) {
         fa__run *run = &space->runs[offset >> FA__UNIT_SHIFT];
         run -= run->to_head;
-        return FA_LIKELY(run->kind != FA__RUN_FREE) ? run : NULL;
+        return FA_LIKELY(run->kind != FA__RUN_FREE && run->to_head == 0) ? run : NULL;
     }
     return fa__run_find_slow(space, ptr);
 }
