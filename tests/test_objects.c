@@ -423,7 +423,8 @@ static void refused_memory_for_accounts_changes_nothing(void) {
                 live += 10;
             }
         }
-        CHECK_GT(refused, 0);
+        // (Where pointers are short, all accounts may fit what was committed for the tags.)
+        CHECK(refused > 0 || (is_limit && sizeof(void *) == 4));
         CHECK_EQ(atomic_load(&reports.count), refused);
         CHECK_EQ(stats_of(ctx).total_bytes, live);
         fault_backend_set(&faults, FAULT_NONE, 0, 0, 0);

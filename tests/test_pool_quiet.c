@@ -265,6 +265,7 @@ static int heap_work(void *arg) {
     if (what->is_trimmed) {
         fa_context_trim(w.context, 0);
     }
+    touch_stack();
     syscall_count_begin(0);
     for (int i = 0; i < ROUNDS && worked; i++) {
         worked = heap_round(what);

@@ -54,7 +54,10 @@ typedef struct fa_block {
 
 /// One place of a table, 16 bytes, so that looking a handle up touches one cache line. Private.
 typedef struct fa_block_entry {
-    void *ptr;      ///< Private: where the block is now; NULL: free.
+    union {
+        void *ptr;     ///< Private: where the block is now; NULL: free.
+        uint64_t room; ///< Private: 8 bytes everywhere.
+    };
     uint64_t value; ///< Private: the one handle that is good for it; of a free place, none is.
 } fa_block_entry;
 

@@ -61,13 +61,14 @@ typedef struct fa__heap_class {
 
 // What a free needs to know of a unit; in every unit of a slab. Zeroed for all others.
 typedef struct fa__heap_unit {
-    unsigned char *side; // One word a slot.
-    uint64_t reciprocal; // Of the stride, in 64-bit fractions, rounded up.
-    uint32_t start;      // Low half of the address of the first slot.
+    _Alignas(32) unsigned char *side; // One word a slot.
+    uint64_t reciprocal;              // Of the stride, in 64-bit fractions, rounded up.
+    uint32_t start;                   // Low half of the address of the first slot.
     uint32_t capacity;
     uint32_t bytes; // Of a slot.
     uint32_t cache; // Offset of the class's entry in a thread's caches.
 } fa__heap_unit;
+_Static_assert(sizeof(fa__heap_unit) == 32, "whole numbers of them fill a page");
 
 // A thread's free slots of one class. `words_from` bytes behind each entry of the cache's array
 // lies the place of that slot's word, so that neither taking nor giving has to find it again. A
@@ -334,7 +335,7 @@ static inline uint16_t *fa__unit_word(const fa__heap_unit *unit, const void *ptr
     uint32_t index = unit->bytes == 0 ? 0 : distance / unit->bytes;
     *is_slot = index < unit->capacity && distance % unit->bytes == 0;
 #endif
-    return (uint16_t *)(void *)unit->side + index;
+    return (uint16_t *)((uintptr_t)unit->side + (uintptr_t)index * sizeof(uint16_t));
 }
 
 static inline uint32_t fa__word_read(const fa__heap *heap, const void *side) {

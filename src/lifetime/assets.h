@@ -24,7 +24,8 @@
 #define FA__ASSET_CHUNKS 20u
 #define FA__ASSETS_FIRST 64u // In the first chunk; each further chunk has twice as many.
 #define FA__ASSETS_MAX (FA__ASSETS_FIRST * ((1u << FA__ASSET_CHUNKS) - 1u))
-#define FA__ASSET_SIZE_MAX (((uint64_t)1 << 48) - 1)
+#define FA__ASSET_SIZE_BITS 48
+#define FA__ASSET_SIZE_MAX (((uint64_t)1 << FA__ASSET_SIZE_BITS) - 1)
 
 // In the word, beside the states of fa_asset_state: eviction has taken hold of it. Seen only by
 // those who do not hold the lock: they wait for it and look again.

@@ -217,7 +217,8 @@ static fa_result resolve(fa_stream *stream, const fa_asset_desc *desc, fa_asset_
         failure.code = FA__CODE_BAD_ALIGNMENT;
         return fa__fail(&failure);
     }
-    if ((uint64_t)out->size > FA__ASSET_SIZE_MAX) {
+    const uint64_t size = out->size;
+    if (size >> FA__ASSET_SIZE_BITS != 0) {
         failure.code = FA__CODE_SIZE_OVERFLOW;
         failure.result = FA_ERR_OVERFLOW;
         return fa__fail(&failure);

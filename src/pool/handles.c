@@ -21,7 +21,7 @@ typedef struct registry {
     bool is_taken[FA_TABLE_MAX + 1];
 } registry;
 
-const fa_block_entry fa__no_entry = {NULL, 1};
+const fa_block_entry fa__no_entry = {.ptr = NULL, .value = 1};
 
 static size_t bytes_of(uint64_t grains) {
     return (size_t)grains << FA__GRAIN_SHIFT;
@@ -136,7 +136,8 @@ static const char *bad_field(fa_context *ctx, const fa_table_desc *desc) {
     if (fa__tag_get(ctx, desc->tag) == NULL) {
         return "tag";
     }
-    if (desc->reserve > RESERVE_MAX || desc->reserve > SIZE_MAX / 4) {
+    const uint64_t reserve = desc->reserve;
+    if (reserve > RESERVE_MAX || reserve > SIZE_MAX / 4) {
         return "reserve";
     }
     return desc->max_blocks > FA_BLOCK_MAX ? "max_blocks" : NULL;

@@ -120,7 +120,7 @@ static uint32_t take_index(fa__block_table *table) {
     uint32_t index = table->index_count;
     table->index_count += 1;
     *fa__entry(table, index) =
-        (fa_block_entry){NULL, (uint64_t)table->first_generation << 32 | index};
+        (fa_block_entry){.ptr = NULL, .value = (uint64_t)table->first_generation << 32 | index};
     return index;
 }
 

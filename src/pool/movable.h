@@ -47,6 +47,7 @@ typedef struct fa__block_record {
 } fa__block_record;
 
 _Static_assert(sizeof(fa__block_record) == 32, "two records a cache line");
+_Static_assert(sizeof(fa_block_entry) == 16, "a power of two of them fills a page");
 
 // An array that grows: where it stands, in a reservation, or from chunk to chunk.
 typedef struct fa__growing {
