@@ -290,7 +290,7 @@ static void *keeper_reserve(void *self, size_t size, size_t align) {
             return ptr;
         }
     }
-    return aligned_alloc(align, (size + align - 1) / align * align);
+    return fa_backend_malloc()->reserve(fa_backend_malloc()->self, size, align);
 }
 
 static void keeper_release(void *self, void *ptr, size_t size) {
@@ -302,7 +302,7 @@ static void keeper_release(void *self, void *ptr, size_t size) {
             return;
         }
     }
-    free(ptr);
+    fa_backend_malloc()->release(fa_backend_malloc()->self, ptr, size);
 }
 
 static void old_entries_in_new_memory_are_not_believed(void) {
@@ -329,7 +329,9 @@ static void old_entries_in_new_memory_are_not_believed(void) {
     }
     context_close(ctx);
     for (size_t i = 0; i < KEPT_MAX; i++) {
-        free(k.kept[i]);
+        if (k.kept[i] != NULL) {
+            fa_backend_malloc()->release(fa_backend_malloc()->self, k.kept[i], k.sizes[i]);
+        }
     }
 }
 
