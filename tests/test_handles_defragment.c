@@ -51,10 +51,13 @@ static void crowd_free_at_random(crowd *c, unsigned percent) {
     }
 }
 
+// At least one, however few there are.
 static size_t crowd_pin(crowd *c, unsigned per_thousand) {
     size_t pinned = 0;
-    for (uint32_t i = 0; i < c->count; i++) {
-        if (c->blocks[i].size != 0 && check_rng_below(&c->rng, 1000) < per_thousand) {
+    for (uint32_t i = 0; i < c->count && per_thousand != 0; i++) {
+        bool is_chosen = check_rng_below(&c->rng, 1000) < per_thousand;
+        bool is_last_hope = pinned == 0 && i + c->count / 10 >= c->count;
+        if (c->blocks[i].size != 0 && (is_chosen || is_last_hope)) {
             c->blocks[i].pinned_at = fa_block_pin(c->table, c->blocks[i].block);
             pinned += 1;
         }
